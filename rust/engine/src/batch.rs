@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The requests of one execution, and the permit that holds its instance's slot.
+
+use std::fmt;
+use std::sync::Arc;
+
+use tritongw_scheduler::InstanceIndex;
+use tritongw_types::Error;
+
+use crate::clock::monotonic_ns;
+use crate::instance::ComputeTimings;
+use crate::model_scheduler::ModelScheduler;
+use crate::request::InferenceRequest;
+
+/// Requests as they travel: each box is handed on whole, so that its address never changes.
+#[expect(
+    clippy::vec_box,
+    reason = "a request is a handle: C callers hold its address"
+)]
+pub type Requests = Vec<Box<InferenceRequest>>;
+
+/// The requests of one execution.
+pub struct Batch {
+    requests: Requests,
+    batch_size: u32,
+    permit: Option<ExecutionPermit>,
+    start_ns: u64,
+}
+
+impl Batch {
+    pub(crate) fn new(requests: Requests, batch_size: u32, permit: ExecutionPermit) -> Self {
+        Self {
+            requests,
+            batch_size,
+            permit: Some(permit),
+            start_ns: monotonic_ns(),
+        }
+    }
+
+    /// Returns the requests not yet taken.
+    pub fn requests(&self) -> &[Box<InferenceRequest>] {
+        &self.requests
+    }
+
+    /// Takes all requests; the taker answers each exactly once.
+    pub fn take_requests(&mut self) -> Requests {
+        std::mem::take(&mut self.requests)
+    }
+
+    /// Takes the requests out one by one, in order; those not reached stay lost to nobody: the
+    /// engine answers what is still in the batch.
+    pub fn take_first(&mut self) -> Option<Box<InferenceRequest>> {
+        (!self.requests.is_empty()).then(|| self.requests.remove(0))
+    }
+
+    /// Returns the sum of the requests' batch sizes.
+    pub fn batch_size(&self) -> u32 {
+        self.batch_size
+    }
+
+    /// Returns when the execution began, in [`monotonic_ns`].
+    pub fn start_ns(&self) -> u64 {
+        self.start_ns
+    }
+
+    /// Takes the permit, so that the instance's slot stays taken after `execute` has returned.
+    pub fn take_permit(&mut self) -> Option<ExecutionPermit> {
+        self.permit.take()
+    }
+
+    /// Answers every request still in the batch with `error`.
+    pub fn fail(&mut self, error: &Error) {
+        let timings = ComputeTimings::until_now(self.start_ns);
+        for request in self.take_requests() {
+            request.finish(Err(error.clone()), &timings);
+        }
+    }
+}
+
+impl fmt::Debug for Batch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Batch")
+            .field("requests", &self.requests.len())
+            .field("batch_size", &self.batch_size)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Holds one slot of an instance; dropping it frees the slot and drives the scheduler.
+pub struct ExecutionPermit {
+    scheduler: Arc<ModelScheduler>,
+    instance: InstanceIndex,
+}
+
+impl ExecutionPermit {
+    pub(crate) fn new(scheduler: Arc<ModelScheduler>, instance: InstanceIndex) -> Self {
+        Self {
+            scheduler,
+            instance,
+        }
+    }
+}
+
+impl Drop for ExecutionPermit {
+    fn drop(&mut self) {
+        self.scheduler.complete(self.instance);
+    }
+}
+
+impl fmt::Debug for ExecutionPermit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ExecutionPermit")
+            .field(&self.instance)
+            .finish()
+    }
+}

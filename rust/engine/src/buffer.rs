@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Memory of inputs and outputs: who owns it, where it lies, who gave it.
+//!
+//! **Invariant:** host memory is always a [`Bytes`] or a `Vec` here, never a bare pointer; a C
+//! caller's memory enters as a [`Bytes`] whose owner is that caller's promise.
+
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+use tritongw_types::{BufferAttributes, CName, Error, MemoryLocation, Result};
+
+/// One piece of an input's data.
+#[derive(Clone)]
+pub enum InputBuffer {
+    /// Host memory; slices of one request body share its owner.
+    Host(Bytes),
+    /// Memory of a device, named by its address and never read by the engine.
+    Device {
+        /// Device address.
+        address: u64,
+        /// Size, location and, if another process may map it, the handle.
+        attributes: BufferAttributes,
+        /// Keeps the memory alive.
+        owner: Arc<dyn Any + Send + Sync>,
+    },
+}
+
+impl InputBuffer {
+    /// Returns the size in bytes.
+    pub fn byte_size(&self) -> usize {
+        match self {
+            Self::Host(bytes) => bytes.len(),
+            Self::Device { attributes, .. } => attributes.byte_size,
+        }
+    }
+
+    /// Returns where the buffer lies.
+    pub fn location(&self) -> MemoryLocation {
+        match self {
+            Self::Host(_) => MemoryLocation::CPU,
+            Self::Device { attributes, .. } => attributes.location,
+        }
+    }
+
+    /// Returns the data if it lies in host memory.
+    pub fn as_host(&self) -> Option<&Bytes> {
+        match self {
+            Self::Host(bytes) => Some(bytes),
+            Self::Device { .. } => None,
+        }
+    }
+}
+
+impl fmt::Debug for InputBuffer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InputBuffer")
+            .field("byte_size", &self.byte_size())
+            .field("location", &self.location())
+            .finish()
+    }
+}
+
+/// Data of one input: its pieces in order. Most inputs have one.
+pub type InputData = SmallVec<[InputBuffer; 1]>;
+
+/// Output memory that an allocator other than the heap gave, released when dropped.
+pub trait OutputMemory: Send + Sync {
+    /// Returns the attributes of the memory.
+    fn attributes(&self) -> &BufferAttributes;
+
+    /// Returns the memory for reading if it lies in host memory.
+    fn as_slice(&self) -> Option<&[u8]>;
+
+    /// Returns the memory for writing if it lies in host memory.
+    fn as_mut_slice(&mut self) -> Option<&mut [u8]>;
+}
+
+/// Memory of one output, from the allocator of its request.
+pub enum OutputBuffer {
+    /// Heap memory.
+    Heap(Vec<u8>),
+    /// Memory of the backend that the allocator agreed to take as it is; read-only.
+    Adopted(Bytes),
+    /// Memory of another allocator: a client's shared memory, a C caller's buffer, a device.
+    Custom(Box<dyn OutputMemory>),
+}
+
+impl OutputBuffer {
+    /// Returns the size in bytes.
+    pub fn byte_size(&self) -> usize {
+        match self {
+            Self::Heap(data) => data.len(),
+            Self::Adopted(data) => data.len(),
+            Self::Custom(memory) => memory.attributes().byte_size,
+        }
+    }
+
+    /// Returns where the buffer lies.
+    pub fn location(&self) -> MemoryLocation {
+        match self {
+            Self::Heap(_) | Self::Adopted(_) => MemoryLocation::CPU,
+            Self::Custom(memory) => memory.attributes().location,
+        }
+    }
+
+    /// Returns the data if it lies in host memory.
+    pub fn as_slice(&self) -> Option<&[u8]> {
+        match self {
+            Self::Heap(data) => Some(data),
+            Self::Adopted(data) => Some(data),
+            Self::Custom(memory) => memory.as_slice(),
+        }
+    }
+
+    /// Returns the memory for writing; `None` for adopted and for device memory.
+    pub fn as_mut_slice(&mut self) -> Option<&mut [u8]> {
+        match self {
+            Self::Heap(data) => Some(data),
+            Self::Adopted(_) => None,
+            Self::Custom(memory) => memory.as_mut_slice(),
+        }
+    }
+
+    /// Turns heap and adopted memory into [`Bytes`] without a copy; gives other memory back.
+    ///
+    /// # Errors
+    /// The buffer itself if it belongs to another allocator.
+    pub fn into_bytes(self) -> Result<Bytes, Self> {
+        match self {
+            Self::Heap(data) => Ok(Bytes::from(data)),
+            Self::Adopted(data) => Ok(data),
+            custom @ Self::Custom(_) => Err(custom),
+        }
+    }
+}
+
+impl fmt::Debug for OutputBuffer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self {
+            Self::Heap(_) => "Heap",
+            Self::Adopted(_) => "Adopted",
+            Self::Custom(_) => "Custom",
+        };
+        f.debug_tuple(kind).field(&self.byte_size()).finish()
+    }
+}
+
+/// Gives the memory that outputs are written to; every door brings its own.
+///
+/// Called from whichever thread a backend answers on, with no engine lock held.
+pub trait ResponseAllocator: Send + Sync {
+    /// Called once before the outputs of a response are allocated.
+    fn start(&self) {}
+
+    /// Returns where an output would be placed, before its memory is taken.
+    ///
+    /// # Errors
+    /// If the allocator cannot serve this output at all.
+    fn query(
+        &self,
+        output: &CName,
+        byte_size: Option<usize>,
+        preferred: MemoryLocation,
+    ) -> Result<MemoryLocation> {
+        let _ = (output, byte_size, preferred);
+        Ok(MemoryLocation::CPU)
+    }
+
+    /// Returns `byte_size` bytes for `output`, where possible at `preferred`.
+    ///
+    /// # Errors
+    /// If there is no memory, or the client's memory is too small.
+    fn allocate(
+        &self,
+        output: &CName,
+        byte_size: usize,
+        preferred: MemoryLocation,
+    ) -> Result<OutputBuffer>;
+
+    /// Returns whether [`OutputBuffer::Adopted`] memory suits this output, sparing a copy.
+    fn adopts(&self, output: &CName) -> bool {
+        let _ = output;
+        false
+    }
+}
+
+/// Allocates outputs on the heap and adopts backend memory: right for every door that copies or
+/// writes the response out itself.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct HeapAllocator;
+
+impl ResponseAllocator for HeapAllocator {
+    fn allocate(
+        &self,
+        output: &CName,
+        byte_size: usize,
+        _: MemoryLocation,
+    ) -> Result<OutputBuffer> {
+        let mut data = Vec::new();
+        data.try_reserve_exact(byte_size).map_err(|source| {
+            let message = format!("failed to allocate {byte_size} bytes for output '{output}'");
+            Error::internal(message).with_source(source)
+        })?;
+        data.resize(byte_size, 0);
+        Ok(OutputBuffer::Heap(data))
+    }
+
+    fn adopts(&self, _: &CName) -> bool {
+        true
+    }
+}
+
+/// Memory in which a model wants large request bodies received, so that its inputs need no copy
+/// (DESIGN: "socket to model").
+pub trait RequestMemory: Send + Sync {
+    /// Returns a buffer of exactly `byte_size` bytes, or `None` if it is too small to be worth it
+    /// or the memory is used up; the door then uses the heap.
+    fn allocate(&self, byte_size: usize) -> Option<Box<dyn RequestBuffer>>;
+}
+
+/// A buffer that a door fills once and then shares.
+pub trait RequestBuffer: Send {
+    /// Returns the memory to fill.
+    fn as_mut_slice(&mut self) -> &mut [u8];
+
+    /// Ends filling; the memory is returned to its owner when the last slice is dropped.
+    fn freeze(self: Box<Self>) -> Bytes;
+}

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The engine: server, models, instances, requests and responses, repository, statistics.
+//!
+//! Owns every request between a door (HTTP, gRPC, C, Python) and a backend. Its API is
+//! synchronous and non-blocking, callable from any thread. **Invariant:** no lock is held while
+//! foreign code runs (backends, sinks, allocators, hooks); every accepted request gets exactly one
+//! final response. Start with [`Server`], [`InferenceRequest`] and [`backend::Backend`].
+#![forbid(unsafe_code)]
+
+pub mod backend;
+pub mod batch;
+pub mod buffer;
+pub mod clock;
+mod deferral;
+mod host_metrics;
+mod instance;
+mod lifecycle;
+pub mod metrics;
+mod model;
+mod model_scheduler;
+mod model_table;
+mod ordering;
+pub mod parameters;
+mod repository;
+mod request;
+mod response;
+mod server;
+mod statistics;
+mod timer;
+mod validation;
+
+pub use deferral::{defer_dispatch_on_this_thread, dispatch_deferred};
+pub use instance::ComputeTimings;
+pub use model::Model;
+pub use model_table::ModelVersionIndex;
+pub use request::{InferenceRequest, InputTensor, ReleaseHook, RequestTimestamps, SequenceFlags};
+pub use response::{
+    InferenceResponse, OutputTensor, Responder, ResponseFlags, ResponseSink, ResponseStage,
+};
+pub use server::{Server, ServerOptions};
+pub use statistics::{BatchStat, DurationStat, FailureKind, ModelStatistics, StatisticsSnapshot};

@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: Apache-2.0
+//! From a directory of the repository to a loaded model version.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Weak};
+
+use tritongw_config::{
+    ModelConfig, NormalizeOptions, VersionPolicy, guess_backend, json, merge_backend_completion,
+    normalize, text,
+};
+use tritongw_types::{CName, Error, ErrorCode, Result};
+
+use crate::Server;
+use crate::backend::{Backend, BackendSettings, ModelContext};
+use crate::clock::monotonic_ns;
+use crate::model::Model;
+use crate::repository::ModelDirectory;
+use crate::timer::Timer;
+
+/// Loads models: what all loads share.
+pub(crate) struct Loader {
+    pub(crate) backends: BTreeMap<String, Arc<dyn Backend>>,
+    /// Settings by backend; under the empty name those of every backend.
+    pub(crate) settings: BTreeMap<String, BackendSettings>,
+    pub(crate) is_auto_complete: bool,
+    pub(crate) config_name: Option<String>,
+    pub(crate) retry_count: u32,
+    pub(crate) timer: Timer,
+    pub(crate) server: Weak<Server>,
+}
+
+/// What became of one version.
+pub(crate) type VersionResult = (i64, Result<Arc<Model>>);
+
+impl Loader {
+    /// Loads the versions that the model's policy chooses.
+    ///
+    /// # Errors
+    /// What concerns the model as a whole; what concerns one version is in its result.
+    pub(crate) fn load(&self, directory: &ModelDirectory) -> Result<Vec<VersionResult>> {
+        let versions = directory.versions()?;
+        let config = self.base_config(directory, versions.first().copied())?;
+        let chosen = choose_versions(&config, &versions)?;
+        Ok(chosen
+            .into_iter()
+            .map(|version| (version, self.load_version(directory, version, &config)))
+            .collect())
+    }
+
+    /// Returns the configuration as the repository and the server know it, before any backend
+    /// completes it.
+    fn base_config(
+        &self,
+        directory: &ModelDirectory,
+        first_version: Option<i64>,
+    ) -> Result<ModelConfig> {
+        let name = directory.name.as_str();
+        let mut message = match directory.config_text(self.config_name.as_deref())? {
+            Some((file, text)) => text::parse(&file, &text)?,
+            None if self.is_auto_complete => json::parse("{}")?,
+            None => {
+                return Err(Error::not_found(format!(
+                    "model configuration is not provided for model '{name}'"
+                )));
+            }
+        };
+        if message.name.is_empty() {
+            name.clone_into(&mut message.name);
+        } else if message.name != name {
+            return Err(Error::invalid_arg(format!(
+                "unexpected directory name '{name}' for model '{}', directory name must equal \
+                 model name",
+                message.name
+            )));
+        }
+        let entries = match first_version {
+            Some(version) => directory.version_entries(version)?,
+            None => Vec::new(),
+        };
+        let entries: Vec<_> = entries.iter().map(String::as_str).collect();
+        guess_backend(&mut message, name, &entries)?;
+        normalize(&mut message, &NormalizeOptions::default())?;
+        ModelConfig::from_message(message)
+    }
+
+    fn load_version(
+        &self,
+        directory: &ModelDirectory,
+        version: i64,
+        config: &ModelConfig,
+    ) -> Result<Arc<Model>> {
+        let mut retries = self.retry_count;
+        loop {
+            let start_ns = monotonic_ns();
+            match self.try_load_version(directory, version, config) {
+                Ok(model) => {
+                    let load_ns = monotonic_ns().saturating_sub(start_ns);
+                    model.statistics().set_load_duration_ns(load_ns);
+                    return Ok(model);
+                }
+                Err(error) => {
+                    log::error!(
+                        "failed to load '{}' version {version}: {error}",
+                        directory.name
+                    );
+                    if retries == 0 {
+                        return Err(error);
+                    }
+                    retries -= 1;
+                }
+            }
+        }
+    }
+
+    fn try_load_version(
+        &self,
+        directory: &ModelDirectory,
+        version: i64,
+        config: &ModelConfig,
+    ) -> Result<Arc<Model>> {
+        let backend = self.backend(config)?;
+        let context = |config: Arc<ModelConfig>| ModelContext {
+            name: CName::new(&directory.name),
+            version,
+            directory: directory.path.clone(),
+            settings: Arc::new(self.settings_of(backend.name())),
+            config,
+            is_auto_complete: self.is_auto_complete,
+            server: Weak::clone(&self.server),
+        };
+        let mut context = context(Arc::new(config.clone()));
+        if self.is_auto_complete
+            && let Some(completed) = backend.complete_config(&context)?
+        {
+            context.config = Arc::new(complete(config, &completed)?);
+        }
+        Model::load(Arc::new(context), &**backend, self.timer.clone())
+    }
+
+    fn backend(&self, config: &ModelConfig) -> Result<&Arc<dyn Backend>> {
+        if config.backend.is_empty() {
+            return Err(Error::unsupported(format!(
+                "model '{}' is an ensemble; ensembles are not available in this version",
+                config.name
+            )));
+        }
+        self.backends.get(&config.backend).ok_or_else(|| {
+            Error::invalid_arg(format!(
+                "unable to find backend library for backend '{}', try specifying runtime on the \
+                 model configuration.",
+                config.backend
+            ))
+        })
+    }
+
+    fn settings_of(&self, backend: &str) -> BackendSettings {
+        let mut settings = BackendSettings::from([
+            (
+                "auto-complete-config".into(),
+                self.is_auto_complete.to_string(),
+            ),
+            ("min-compute-capability".into(), "6.000000".into()),
+            ("default-max-batch-size".into(), "4".into()),
+        ]);
+        for name in ["", backend] {
+            let given = self.settings.get(name).into_iter().flatten();
+            settings.extend(given.map(|(key, value)| (key.clone(), value.clone())));
+        }
+        settings
+    }
+}
+
+/// Merges what a backend has completed, then normalises and checks the whole again.
+fn complete(config: &ModelConfig, completed: &str) -> Result<ModelConfig> {
+    let completed = json::parse(completed)?;
+    let mut merged = merge_backend_completion(config.message(), completed)?;
+    normalize(&mut merged, &NormalizeOptions::default())?;
+    ModelConfig::from_message(merged)
+}
+
+/// Chooses the versions to load (R052-R054), ascending.
+fn choose_versions(config: &ModelConfig, available: &[i64]) -> Result<Vec<i64>> {
+    let chosen: Vec<i64> = match &config.version_policy {
+        VersionPolicy::All => available.to_vec(),
+        VersionPolicy::Latest(count) => {
+            let count = usize::try_from(count.get()).unwrap_or(usize::MAX);
+            available[available.len().saturating_sub(count)..].to_vec()
+        }
+        VersionPolicy::Specific(wanted) => {
+            for version in wanted.iter().filter(|version| !available.contains(version)) {
+                log::error!(
+                    "version {version} is specified for model '{}', but the version directory is \
+                     not present",
+                    config.name
+                );
+            }
+            available
+                .iter()
+                .copied()
+                .filter(|version| wanted.contains(version))
+                .collect()
+        }
+    };
+    if chosen.is_empty() {
+        return Err(Error::new(
+            ErrorCode::InvalidArg,
+            format!(
+                "at least one version must be available under the version policy of model '{}'",
+                config.name
+            ),
+        ));
+    }
+    Ok(chosen)
+}

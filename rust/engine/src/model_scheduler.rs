@@ -1,0 +1,302 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Drives a model's pure scheduling machine: feeds it events, carries out its effects.
+//!
+//! There is no scheduler thread: whoever has the event takes the short lock, drives the machine,
+//! releases the lock, and only then answers rejected requests and hands batches to instances.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use parking_lot::Mutex;
+use tritongw_scheduler::{
+    Arrival, DynamicBatcher, DynamicBatcherConfig, Effects, InstanceIndex, Payload, RejectReason,
+};
+use tritongw_types::{Error, Result};
+
+use crate::backend::Availability;
+use crate::batch::{Batch, ExecutionPermit};
+use crate::clock::{monotonic_ns, now};
+use crate::deferral::defer;
+use crate::instance::ModelInstance;
+use crate::request::InferenceRequest;
+use crate::response::Responder;
+use crate::statistics::{FailureKind, ModelStatistics};
+use crate::timer::Timer;
+
+/// The machine type: requests travel through it as they are.
+type Machine = DynamicBatcher<Box<InferenceRequest>>;
+
+/// Requests that a gathering thread may queue before it dispatches at once.
+const DEFERRED_LIMIT: usize = 64;
+
+/// One model's scheduler and instances.
+pub(crate) struct ModelScheduler {
+    machine: Mutex<Machine>,
+    // Set once, when the instances are made; no request comes before.
+    instances: OnceLock<Vec<Arc<ModelInstance>>>,
+    availability: Mutex<Vec<Availability>>,
+    statistics: Arc<ModelStatistics>,
+    timer: Timer,
+    // Earliest deadline handed to the timer and not yet reached; `u64::MAX` if none.
+    armed_ns: AtomicU64,
+}
+
+impl ModelScheduler {
+    /// Makes a scheduler that takes requests once [`Self::set_instances`] was called.
+    pub(crate) fn new(
+        config: DynamicBatcherConfig,
+        statistics: Arc<ModelStatistics>,
+        timer: Timer,
+    ) -> Arc<Self> {
+        let availability = vec![Availability::Available; config.instance_count];
+        Arc::new(Self {
+            machine: Mutex::new(DynamicBatcher::new(config)),
+            instances: OnceLock::new(),
+            availability: Mutex::new(availability),
+            statistics,
+            timer,
+            armed_ns: AtomicU64::new(u64::MAX),
+        })
+    }
+
+    /// Hands over the instances, in the order of their indices; only they tell how many batches
+    /// each may hold.
+    pub(crate) fn set_instances(&self, instances: Vec<Arc<ModelInstance>>) {
+        let max_inflight = instances
+            .iter()
+            .map(|instance| instance.max_inflight())
+            .min();
+        let mut machine = self.machine.lock();
+        let config = machine.config().clone();
+        *machine = DynamicBatcher::new(DynamicBatcherConfig {
+            max_inflight_per_instance: max_inflight.unwrap_or(1),
+            ..config
+        });
+        for (index, availability) in self.availability.lock().iter().enumerate() {
+            let is_available = matches!(availability, Availability::Available);
+            machine.set_instance_available(InstanceIndex(index), is_available);
+        }
+        let is_first = self.instances.set(instances).is_ok();
+        debug_assert!(is_first, "instances are made once");
+    }
+
+    fn instances(&self) -> &[Arc<ModelInstance>] {
+        self.instances.get().map_or(&[], Vec::as_slice)
+    }
+
+    /// Queues a request and lets the machine decide, at once or, on a gathering thread, later.
+    pub(crate) fn enqueue(
+        self: &Arc<Self>,
+        mut request: Box<InferenceRequest>,
+        compatibility: Option<Box<[i64]>>,
+    ) -> Result<(), (Error, Box<InferenceRequest>)> {
+        if let Some(error) = self.failure() {
+            return Err((error, request));
+        }
+        request.timestamps.queue_start_ns = monotonic_ns();
+        let responder = Arc::clone(request.responder());
+        let arrival = arrival(request, compatibility);
+        self.statistics.add_pending();
+        let mut machine = self.machine.lock();
+        let ticket = match machine.push(now(), arrival) {
+            Ok(ticket) => ticket,
+            Err((request, reason)) => {
+                drop(machine);
+                self.statistics.remove_pending(1);
+                self.statistics
+                    .report_failure(&request, failure_kind(reason));
+                let prefix = request.log_prefix();
+                let error = reject_error(reason);
+                return Err((error.map_message(|text| format!("{prefix}{text}")), request));
+            }
+        };
+        let queued = machine.queued_count();
+        drop(machine);
+        *responder.queue_ticket.lock() = Some(ticket);
+        if responder.is_cancelled() {
+            self.cancel(&responder);
+        }
+        if queued >= DEFERRED_LIMIT || !defer(self) {
+            self.poll();
+        }
+        Ok(())
+    }
+
+    /// Lets the machine decide with what it has.
+    pub(crate) fn poll(self: &Arc<Self>) {
+        self.drive(|machine, effects| machine.poll(now(), effects));
+    }
+
+    /// An instance has a free slot again.
+    pub(crate) fn complete(self: &Arc<Self>, instance: InstanceIndex) {
+        self.drive(|machine, effects| machine.complete(now(), instance, effects));
+    }
+
+    /// Takes a cancelled request out of the queue, if it is still there.
+    pub(crate) fn cancel(self: &Arc<Self>, responder: &Responder) {
+        let Some(ticket) = responder.queue_ticket.lock().take() else {
+            return;
+        };
+        self.drive(|machine, effects| {
+            machine.cancel(now(), ticket, effects);
+        });
+    }
+
+    /// The timer has come to a deadline that was handed to it.
+    pub(crate) fn deadline_reached(self: &Arc<Self>) {
+        self.armed_ns.store(u64::MAX, Ordering::Release);
+        self.poll();
+    }
+
+    /// Refuses new requests; what is queued is still served.
+    pub(crate) fn stop(&self) {
+        self.machine.lock().stop();
+    }
+
+    /// Returns how many requests wait or execute.
+    pub(crate) fn inflight_count(&self) -> usize {
+        let machine = self.machine.lock();
+        machine.queued_count() + machine.executing_count()
+    }
+
+    /// Ends the instances' threads.
+    pub(crate) fn stop_instances(&self) {
+        for instance in self.instances() {
+            instance.stop();
+        }
+    }
+
+    /// Takes an instance out of service or back into it.
+    pub(crate) fn set_availability(
+        self: &Arc<Self>,
+        instance: InstanceIndex,
+        availability: Availability,
+    ) {
+        let is_available = matches!(availability, Availability::Available);
+        if let Some(entry) = self.availability.lock().get_mut(instance.0) {
+            *entry = availability;
+        }
+        let failure = self.failure();
+        self.drive(|machine, effects| {
+            machine.set_instance_available(instance, is_available);
+            match failure {
+                None => machine.poll(now(), effects),
+                Some(_) => machine.drain_queued(effects),
+            }
+        });
+    }
+
+    /// Returns why the model could not execute now, if some instance is out of service.
+    pub(crate) fn unavailable_reason(&self) -> Option<String> {
+        self.availability
+            .lock()
+            .iter()
+            .find_map(|availability| match availability {
+                Availability::Available => None,
+                Availability::Restarting => Some("a model instance is restarting".to_owned()),
+                Availability::Failed(error) => Some(error.message().to_owned()),
+            })
+    }
+
+    /// Returns the error to refuse requests with, if every instance has failed for good.
+    fn failure(&self) -> Option<Error> {
+        let availability = self.availability.lock();
+        let mut errors = availability.iter().map(|availability| match availability {
+            Availability::Failed(error) => Some(error),
+            Availability::Available | Availability::Restarting => None,
+        });
+        let first = errors.next()??;
+        errors.all(|error| error.is_some()).then(|| first.clone())
+    }
+
+    fn drive(
+        self: &Arc<Self>,
+        event: impl FnOnce(&mut Machine, &mut Effects<Box<InferenceRequest>>),
+    ) {
+        let mut effects = Effects::default();
+        let deadline = {
+            let mut machine = self.machine.lock();
+            event(&mut machine, &mut effects);
+            // Under the lock: two threads must not swap the places of two payloads.
+            for payload in &effects.dispatch {
+                payload
+                    .requests
+                    .iter()
+                    .for_each(|request| request.take_order_place());
+            }
+            machine.next_deadline()
+        };
+        if let Some(deadline) = deadline {
+            self.arm(deadline.as_nanos());
+        }
+        for (request, reason) in effects.reject.drain(..) {
+            self.statistics.remove_pending(1);
+            let error = self.failure().unwrap_or_else(|| reject_error(reason));
+            request.reject(error, failure_kind(reason));
+        }
+        for payload in effects.dispatch.drain(..) {
+            self.dispatch(payload);
+        }
+    }
+
+    /// Hands a deadline to the timer unless an earlier one is there already.
+    fn arm(self: &Arc<Self>, deadline_ns: u64) {
+        if self.armed_ns.fetch_min(deadline_ns, Ordering::AcqRel) > deadline_ns {
+            self.timer.schedule(deadline_ns, Arc::downgrade(self));
+        }
+    }
+
+    fn dispatch(self: &Arc<Self>, payload: Payload<Box<InferenceRequest>>) {
+        self.statistics.remove_pending(payload.requests.len());
+        let permit = ExecutionPermit::new(Arc::clone(self), payload.instance);
+        let Some(instance) = self.instances().get(payload.instance.0) else {
+            debug_assert!(false, "the machine knows only instances that exist");
+            return;
+        };
+        let mut batch_size = payload.batch_size;
+        let mut requests = payload.requests;
+        // Cancelled between the decision and here; the flag is the last word (S021).
+        while let Some(index) = requests.iter().position(|request| request.is_cancelled()) {
+            let request = requests.remove(index);
+            batch_size = batch_size.saturating_sub(request.batch_size().max(1));
+            request.reject(
+                reject_error(RejectReason::Cancelled),
+                FailureKind::Cancelled,
+            );
+        }
+        if !requests.is_empty() {
+            instance.submit(Batch::new(requests, batch_size, permit));
+        }
+    }
+}
+
+fn arrival(
+    request: Box<InferenceRequest>,
+    compatibility: Option<Box<[i64]>>,
+) -> Arrival<Box<InferenceRequest>> {
+    let timeout = match request.timeout_us() {
+        0 => None,
+        timeout_us => Some(std::time::Duration::from_micros(timeout_us)),
+    };
+    Arrival {
+        batch_size: request.batch_size().max(1),
+        // Out of range means the default level, as 0 does (S016).
+        priority: u32::try_from(request.priority()).unwrap_or(0),
+        timeout,
+        compatibility,
+        request,
+    }
+}
+
+fn reject_error(reason: RejectReason) -> Error {
+    Error::new(reason.code(), reason.message())
+}
+
+fn failure_kind(reason: RejectReason) -> FailureKind {
+    match reason {
+        RejectReason::Cancelled => FailureKind::Cancelled,
+        RejectReason::QueueFull | RejectReason::Timeout | RejectReason::Stopping => {
+            FailureKind::Rejected
+        }
+    }
+}

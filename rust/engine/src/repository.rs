@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What lies in a model repository: models, versions, configuration texts. Read-only.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use tritongw_types::{Error, Result, SafeName};
+
+/// Sub-directories of a model that are no versions (R005).
+const RESERVED_DIRECTORIES: [&str; 3] = ["warmup", "initial_state", "configs"];
+
+/// A directory of a repository that should hold a model.
+#[derive(Clone, Debug)]
+pub(crate) struct ModelDirectory {
+    pub(crate) name: SafeName,
+    pub(crate) path: PathBuf,
+}
+
+/// Lists the models of one repository, in the order of their names.
+pub(crate) fn list_models(repository: &Path) -> Result<Vec<ModelDirectory>> {
+    let mut models = Vec::new();
+    for name in subdirectories(repository)? {
+        match SafeName::new(&name) {
+            Ok(safe) => models.push(ModelDirectory {
+                path: repository.join(&name),
+                name: safe,
+            }),
+            Err(reason) => log::warn!(
+                "ignoring directory '{name}' in model repository '{}': {reason}",
+                repository.display()
+            ),
+        }
+    }
+    Ok(models)
+}
+
+impl ModelDirectory {
+    /// Lists the version directories, ascending (R004).
+    pub(crate) fn versions(&self) -> Result<Vec<i64>> {
+        let mut versions = Vec::new();
+        for name in subdirectories(&self.path)? {
+            if RESERVED_DIRECTORIES.contains(&name.as_str()) {
+                continue;
+            }
+            let is_number = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit());
+            if is_number && name.len() > 1 && name.starts_with('0') {
+                log::warn!(
+                    "ignore version directory '{name}' which contains leading zeros in its \
+                     directory name"
+                );
+                continue;
+            }
+            if let Some(version) = is_number.then(|| name.parse().ok()).flatten() {
+                versions.push(version);
+            }
+        }
+        versions.sort_unstable();
+        Ok(versions)
+    }
+
+    /// Lists the names of all entries of a version directory.
+    pub(crate) fn version_entries(&self, version: i64) -> Result<Vec<String>> {
+        let mut names: Vec<_> = entries(&self.path.join(version.to_string()))?
+            .into_iter()
+            .map(|(name, _)| name)
+            .collect();
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    /// Returns the configuration's file name and text, if there is one (R002, R003).
+    pub(crate) fn config_text(
+        &self,
+        config_name: Option<&str>,
+    ) -> Result<Option<(String, String)>> {
+        let named = config_name.map(|name| format!("configs/{name}.pbtxt"));
+        for file in named.iter().map(String::as_str).chain(["config.pbtxt"]) {
+            let path = self.path.join(file);
+            match fs::read_to_string(&path) {
+                Ok(text) => return Ok(Some((path.display().to_string(), text))),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(read_error(&path, error)),
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn subdirectories(path: &Path) -> Result<Vec<String>> {
+    let mut names: Vec<_> = entries(path)?
+        .into_iter()
+        .filter_map(|(name, is_directory)| is_directory.then_some(name))
+        .collect();
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// Lists names and whether each is a directory; links count as what they point to.
+fn entries(path: &Path) -> Result<Vec<(String, bool)>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(path).map_err(|error| read_error(path, error))? {
+        let entry = entry.map_err(|error| read_error(path, error))?;
+        let Ok(name) = entry.file_name().into_string() else {
+            log::warn!(
+                "ignoring an entry of '{}' whose name is not UTF-8",
+                path.display()
+            );
+            continue;
+        };
+        found.push((name, entry.path().is_dir()));
+    }
+    Ok(found)
+}
+
+fn read_error(path: &Path, source: io::Error) -> Error {
+    Error::internal(format!("failed to read '{}': {source}", path.display())).with_source(source)
+}

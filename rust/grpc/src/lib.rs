@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The gRPC door: `inference.GRPCInferenceService` and `grpc.health.v1.Health` over HTTP/2.
+//!
+//! Owns the network threads of the gRPC port and everything between a socket and an
+//! [`InferenceRequest`](tritongw_engine::InferenceRequest). gRPC itself is five bytes before each
+//! message and a status in the trailers, so it is spoken on hyper directly: a general framework
+//! would copy each tensor once on its way in and once on its way out. **Invariant:** every size a
+//! client announces is checked before memory is taken for it; a tensor that arrives in one frame
+//! is never copied. Start with [`GrpcServer`], then `service` and `infer`.
+#![forbid(unsafe_code)]
+
+mod body;
+pub mod codec;
+mod compression;
+mod connection;
+mod control;
+mod deadline;
+mod drain;
+mod framing;
+mod gate;
+mod infer;
+mod listener;
+mod metadata;
+mod method;
+mod network;
+mod panic_guard;
+mod parameters;
+mod receive;
+mod server;
+mod service;
+mod slot;
+mod statistics;
+mod status;
+mod task;
+
+pub use server::{GrpcOptions, GrpcServer};

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Which instance takes the next payload.
+
+use std::cmp::Reverse;
+
+use crate::InstanceIndex;
+
+#[derive(Clone, Debug)]
+struct Instance {
+    in_flight: u32,
+    is_available: bool,
+    /// Ordinal of the completion that freed it last; 0 before the first.
+    freed: u64,
+}
+
+/// The instances of a model and what each holds.
+#[derive(Debug)]
+pub(crate) struct InstancePool {
+    instances: Vec<Instance>,
+    max_in_flight: u32,
+    completions: u64,
+}
+
+impl InstancePool {
+    pub(crate) fn new(count: usize, max_in_flight: u32) -> Self {
+        let idle = Instance {
+            in_flight: 0,
+            is_available: true,
+            freed: 0,
+        };
+        Self {
+            instances: vec![idle; count],
+            max_in_flight: max_in_flight.max(1),
+            completions: 0,
+        }
+    }
+
+    /// Returns the instance for the next payload: the least loaded, among equals the one freed last
+    /// (its caches are warm), among those never used the lowest index.
+    ///
+    /// A walk over all of them, because a model has few and the order changes with every event.
+    pub(crate) fn next_free(&self) -> Option<InstanceIndex> {
+        self.instances
+            .iter()
+            .enumerate()
+            .filter(|(_, instance)| instance.is_available)
+            .filter(|(_, instance)| instance.in_flight < self.max_in_flight)
+            .min_by_key(|(index, instance)| (instance.in_flight, Reverse(instance.freed), *index))
+            .map(|(index, _)| InstanceIndex(index))
+    }
+
+    pub(crate) fn occupy(&mut self, index: InstanceIndex) {
+        self.instances[index.0].in_flight += 1;
+    }
+
+    /// Frees one slot; an instance that holds nothing, or that there is not, is left alone.
+    pub(crate) fn release(&mut self, index: InstanceIndex) {
+        let instance = self
+            .instances
+            .get_mut(index.0)
+            .filter(|instance| instance.in_flight > 0);
+        debug_assert!(
+            instance.is_some(),
+            "{index:?} completed a payload that it was not given"
+        );
+        let Some(instance) = instance else { return };
+        self.completions += 1;
+        instance.in_flight -= 1;
+        instance.freed = self.completions;
+    }
+
+    pub(crate) fn set_available(&mut self, index: InstanceIndex, is_available: bool) {
+        if let Some(instance) = self.instances.get_mut(index.0) {
+            instance.is_available = is_available;
+        }
+    }
+
+    pub(crate) fn in_flight(&self) -> usize {
+        self.instances
+            .iter()
+            .map(|instance| instance.in_flight as usize)
+            .sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn take(pool: &mut InstancePool) -> Option<usize> {
+        let index = pool.next_free()?;
+        pool.occupy(index);
+        Some(index.0)
+    }
+
+    #[test]
+    fn the_instance_freed_last_is_used_first() {
+        let mut pool = InstancePool::new(3, 1);
+        let taken: Vec<_> = std::iter::from_fn(|| take(&mut pool)).collect();
+        assert_eq!(taken, [0, 1, 2]);
+        for index in [1, 0, 2] {
+            pool.release(InstanceIndex(index));
+        }
+        let taken: Vec<_> = std::iter::from_fn(|| take(&mut pool)).collect();
+        assert_eq!(taken, [2, 0, 1]);
+    }
+
+    #[test]
+    fn an_idle_instance_goes_before_a_loaded_one() {
+        let mut pool = InstancePool::new(2, 2);
+        let taken: Vec<_> = std::iter::from_fn(|| take(&mut pool)).collect();
+        assert_eq!(taken, [0, 1, 0, 1]);
+        for index in [1, 1, 0] {
+            pool.release(InstanceIndex(index));
+        }
+        assert_eq!(take(&mut pool), Some(1));
+        assert_eq!(pool.in_flight(), 2);
+    }
+}

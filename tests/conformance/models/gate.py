@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Model that tells by a file that it is executing, and goes on when another file appears."""
+
+import json
+import time
+from pathlib import Path
+
+import triton_python_backend_utils as pb_utils
+
+
+class TritonPythonModel:
+    def initialize(self, args):
+        parameters = json.loads(args["model_config"])["parameters"]
+        self.directory = Path(parameters["directory"]["string_value"])
+
+    def execute(self, requests):
+        (self.directory / "entered").touch()
+        while not (self.directory / "open").exists():
+            time.sleep(0.005)
+        return [
+            pb_utils.InferenceResponse([pb_utils.Tensor("OUTPUT0", request.inputs()[0].as_numpy())])
+            for request in requests
+        ]
