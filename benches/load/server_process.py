@@ -16,11 +16,13 @@ import signal
 import subprocess
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
+
+from process_tree import descendants
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
     from types import TracebackType
 
 _STARTED = {
@@ -163,10 +165,13 @@ class ServerProcess:
 
     def stop(self, signal_number: int = signal.SIGTERM, timeout_s: float = 45) -> int:
         """Ask the server to end and return its exit status; kill it when it does not."""
-        child = self._child()
-        if child.poll() is None:
-            child.send_signal(signal_number)
+        self.signal(signal_number)
         return self.wait(timeout_s)
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the server, unless it has ended."""
+        if self.is_running():
+            self._child().send_signal(number)
 
     def wait(self, timeout_s: float) -> int:
         """Wait for the end of the server and return its exit status; kill it when late."""
@@ -180,7 +185,7 @@ class ServerProcess:
     def kill(self) -> None:
         """End the server and its children without asking."""
         child = self._child()
-        for pid in [*descendants(child.pid)][::-1]:
+        for pid in descendants(child.pid):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         child.wait()
@@ -210,14 +215,3 @@ class ServerProcess:
 
     def _log_end(self) -> str:
         return "\n".join(self.log().splitlines()[-40:])
-
-
-def descendants(pid: int) -> list[int]:
-    """Return `pid` and the ids of all processes below it."""
-    found = [pid]
-    for parent in found:
-        children = Path(f"/proc/{parent}/task")
-        with contextlib.suppress(OSError):
-            for task in children.iterdir():
-                found += map(int, (task / "children").read_text().split())
-    return found

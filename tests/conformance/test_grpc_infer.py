@@ -187,7 +187,10 @@ BOTH = "contents field must not be specified when using raw_input_contents for '
             "16, got 8",
         ),
         (
-            add_sub_tensors(fp32_contents=[1, 2, 3]),
+            [
+                tensor("INPUT0", "FP32", [4], fp32_contents=[1, 2, 3]),
+                tensor("INPUT1", "FP32", [4], fp32_contents=[1, 2, 3, 4]),
+            ],
             [],
             PREFIX + "input byte size mismatch for input 'INPUT0' for model 'add_sub'. Expected "
             "16, got 12",

@@ -13,10 +13,6 @@ use crate::model_scheduler::ModelScheduler;
 use crate::request::InferenceRequest;
 
 /// Requests as they travel: each box is handed on whole, so that its address never changes.
-#[expect(
-    clippy::vec_box,
-    reason = "a request is a handle: C callers hold its address"
-)]
 pub type Requests = Vec<Box<InferenceRequest>>;
 
 /// The requests of one execution.

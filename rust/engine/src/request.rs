@@ -404,9 +404,7 @@ impl InferenceRequest {
     /// Answers a request that never reached its backend, counts the failure and releases it.
     pub fn reject(self: Box<Self>, error: Error, kind: FailureKind) {
         self.model.statistics().report_failure(&self, kind);
-        let prefix = self.log_prefix();
-        self.responder()
-            .send_error(error.map_message(|message| format!("{prefix}{message}")));
+        self.responder().send_error(error);
         self.release();
     }
 }

@@ -17,7 +17,7 @@ pub use contents::TypedContents;
 pub use request::{
     Parameters,
     InferInput, InferParameter, InferRequest, RequestedOutput, decode_infer_request,
-    peek_model_name,
+    peek_model,
 };
 pub use response::{InferOutput, InferResponse, MessageTooLarge, encode_infer_response};
 pub use segments::Segments;

@@ -28,7 +28,8 @@ pub(crate) enum FramingError {
 }
 
 /// Gives memory for a message of known size that arrives in several pieces; gets its beginning.
-pub(crate) type MessageMemory<'a> = dyn Fn(&[u8], usize) -> Option<Box<dyn RequestBuffer>> + 'a;
+pub(crate) type MessageMemory<'a> =
+    dyn Fn(&[u8], usize) -> Option<Box<dyn RequestBuffer>> + Sync + 'a;
 
 /// Puts messages together from pieces; does no I/O.
 pub(crate) struct MessageDecoder {
@@ -68,7 +69,7 @@ impl MessageDecoder {
             None if self.piece.is_empty() => return Ok(None),
             unfinished => {
                 let mut assembly =
-                    unfinished.unwrap_or_else(|| Assembly::new(&self.piece, length, memory));
+                    unfinished.unwrap_or_else(|| self.start_assembly(length, memory));
                 assembly.take_from(&mut self.piece);
                 if !assembly.is_complete() {
                     self.assembly = Some(assembly);
@@ -102,6 +103,16 @@ impl MessageDecoder {
         }
     }
 
+    fn start_assembly(&self, length: usize, memory: &MessageMemory<'_>) -> Assembly {
+        // What is compressed is not what the model will read.
+        let memory = if self.prefix[0] == 1 { None } else { memory(&self.piece, length) };
+        let target = match memory {
+            Some(buffer) => Target::Model(buffer),
+            None => Target::Heap(Vec::with_capacity(length.min(MAX_FIRST_ALLOCATION))),
+        };
+        Assembly { target, filled: 0, length }
+    }
+
     fn message_length(&self) -> usize {
         let [_, length @ ..] = self.prefix;
         u32::from_be_bytes(length) as usize
@@ -121,14 +132,6 @@ enum Target {
 }
 
 impl Assembly {
-    fn new(beginning: &[u8], length: usize, memory: &MessageMemory<'_>) -> Self {
-        let target = match memory(beginning, length) {
-            Some(buffer) => Target::Model(buffer),
-            None => Target::Heap(Vec::with_capacity(length.min(MAX_FIRST_ALLOCATION))),
-        };
-        Self { target, filled: 0, length }
-    }
-
     fn take_from(&mut self, piece: &mut Bytes) {
         let data = piece.split_to(piece.len().min(self.length - self.filled));
         match &mut self.target {
@@ -165,8 +168,7 @@ pub(crate) fn with_prefix(message: &impl prost::Message) -> Bytes {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::RefCell;
-
+    use parking_lot::Mutex;
     use proptest::prelude::*;
 
     use super::*;
@@ -217,9 +219,9 @@ mod tests {
 
     #[test]
     fn a_message_in_pieces_lands_in_the_memory_of_its_model() {
-        let asked = RefCell::new(None);
+        let asked = Mutex::new(None);
         let memory = |beginning: &[u8], length: usize| {
-            *asked.borrow_mut() = Some((beginning.to_vec(), length));
+            *asked.lock() = Some((beginning.to_vec(), length));
             Some(Box::new(SlabBuffer(vec![0; length])) as Box<dyn RequestBuffer>)
         };
         let piece = Bytes::from(framed(b"model and tensor"));

@@ -32,5 +32,6 @@ mod slot;
 mod statistics;
 mod status;
 mod task;
+mod version;
 
 pub use server::{GrpcOptions, GrpcServer};

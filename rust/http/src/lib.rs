@@ -1,1 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#![forbid(unsafe_code)]
+
+pub mod codec;
+mod json;

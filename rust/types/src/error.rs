@@ -231,9 +231,14 @@ mod tests {
             error.source().expect("a cause was given").to_string(),
             "disk on fire"
         );
+        let copy = error.clone();
         assert_eq!(
-            error.clone().source().expect("kept as text").to_string(),
+            copy.source().expect("kept as text").to_string(),
             "disk on fire"
+        );
+        assert_eq!(
+            (copy.code(), copy.message()),
+            (error.code(), error.message())
         );
     }
 }

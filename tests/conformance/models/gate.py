@@ -2,6 +2,7 @@
 """Model that tells by a file that it is executing, and goes on when another file appears."""
 
 import json
+import os
 import time
 from pathlib import Path
 
@@ -14,10 +15,12 @@ class TritonPythonModel:
         self.directory = Path(parameters["directory"]["string_value"])
 
     def execute(self, requests):
-        (self.directory / "entered").touch()
+        (self.directory / "entered").write_text(f"{os.getpid()}\n")
         while not (self.directory / "open").exists():
             time.sleep(0.005)
         return [
-            pb_utils.InferenceResponse([pb_utils.Tensor("OUTPUT0", request.inputs()[0].as_numpy())])
+            pb_utils.InferenceResponse(
+                [pb_utils.Tensor("OUTPUT0", request.inputs()[0].as_numpy())]
+            )
             for request in requests
         ]

@@ -39,7 +39,9 @@ impl Printer<'_> {
         let is_scalar_choice = |field: &FieldDescriptor| {
             field.containing_oneof().is_some() && !matches!(field.kind(), Kind::Message(_))
         };
-        let (last, first): (Vec<_>, Vec<_>) = descriptor.fields().partition(is_scalar_choice);
+        let declared = descriptor.descriptor_proto().field.iter();
+        let fields = declared.filter_map(|field| descriptor.get_field_by_name(field.name()));
+        let (last, first): (Vec<_>, Vec<_>) = fields.partition(is_scalar_choice);
         let is_printed =
             |field: &FieldDescriptor| !field.supports_presence() || message.has_field(field);
 

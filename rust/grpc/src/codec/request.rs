@@ -94,13 +94,18 @@ pub fn decode_infer_request(message: &Bytes) -> Result<InferRequest<'_>, Malform
     Ok(request)
 }
 
-/// Returns the model name from the beginning of a `ModelInferRequest`, if it is there: clients
-/// write fields in order, so the name comes before the tensors.
-pub fn peek_model_name(beginning: &[u8]) -> Option<&str> {
-    match Fields::new(beginning).next()?.ok()? {
-        Field { number: 1, value: Value::Bytes(name) } => text(name).ok(),
-        _ => None,
+/// Returns model name and version from the beginning of a `ModelInferRequest`, if they are there:
+/// clients write fields in order, so they come before the tensors.
+pub fn peek_model(beginning: &[u8]) -> Option<(&str, &str)> {
+    let mut model = None;
+    for field in Fields::new(beginning).map_while(Result::ok) {
+        match field {
+            Field { number: 1, value: Value::Bytes(name) } => model = Some((text(name).ok()?, "")),
+            Field { number: 2, value: Value::Bytes(version) } => model.as_mut()?.1 = text(version).ok()?,
+            _ => break,
+        }
     }
+    model
 }
 
 fn decode_input(message: &[u8]) -> Result<InferInput<'_>, MalformedMessage> {

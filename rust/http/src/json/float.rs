@@ -27,8 +27,8 @@ pub(super) fn write(out: &mut Vec<u8>, value: f64) {
     write_digits(out, &digits, point);
 }
 
-/// Splits a printed number into its digits, without zeros at either end, and the place of the
-/// decimal point after the first of them.
+/// Splits a printed number into digits, without zeros at either end, and a power of ten, so that
+/// it equals `0.<digits> * 10^point`.
 fn decompose(printed: &str) -> (Vec<u8>, i32) {
     let (mantissa, exponent) = printed.split_once('e').unwrap_or((printed, "0"));
     let exponent: i32 = exponent.parse().expect("INVARIANT: an exponent is a small integer");

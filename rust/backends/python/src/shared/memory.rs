@@ -234,8 +234,8 @@ unsafe impl Sync for TensorMemory {}
 impl TensorMemory {
     /// Copies `data` to private memory, aligned for every element type.
     pub fn copy_of(data: &[u8]) -> Self {
-        let mut words = vec![0_u128; data.len().div_ceil(size_of::<u128>())].into_boxed_slice();
-        let address = NonNull::from(&mut *words).cast::<u8>();
+        let mut words = vec![0_u128; data.len().div_ceil(size_of::<u128>())];
+        let address = NonNull::from(words.as_mut_slice()).cast::<u8>();
         // SAFETY: the words are at least as long as `data`, and new.
         unsafe { std::ptr::copy_nonoverlapping(data.as_ptr(), address.as_ptr(), data.len()) };
         Self { address, byte_size: data.len(), owner: Arc::new(PrivateWords { _words: words }) }
@@ -296,7 +296,7 @@ impl fmt::Debug for TensorMemory {
 
 /// Private memory that is reached only through the address taken before it went in here.
 struct PrivateWords {
-    _words: Box<[u128]>,
+    _words: Vec<u128>,
 }
 
 #[cfg(test)]

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What a Python host deals in, whichever process it runs in: requests with their tensors, and
+//! the responses to them.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
+use tritongw_engine::ResponseFlags;
+use tritongw_types::{CorrelationId, DataType, Error, Parameter, Result, Shape};
+
+pub use crate::shared::memory::TensorMemory;
+
+/// What a host is told about the model it loads.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ModelSource {
+    /// Instance name, for messages.
+    pub instance_name: String,
+    /// Model name.
+    pub model_name: String,
+    /// The Python file.
+    pub model_path: PathBuf,
+    /// The directory of the version, in which it lies.
+    pub version_directory: PathBuf,
+    /// The directory of the model.
+    pub model_directory: PathBuf,
+    /// Whether a request may have any number of responses.
+    pub is_decoupled: bool,
+    /// Configuration of the model, canonical JSON.
+    pub model_config: String,
+    /// Kind of the instance: `CPU`, `GPU` or `MODEL`.
+    pub instance_kind: String,
+    /// Device of the instance.
+    pub device_id: i32,
+    /// Version of the model.
+    pub version: i64,
+}
+
+/// One request, as a model sees it.
+#[derive(Debug)]
+pub struct HostRequest {
+    /// Id, may be empty.
+    pub id: String,
+    /// Sequence.
+    pub correlation_id: CorrelationId,
+    /// Place in the sequence.
+    pub flags: u32,
+    /// Timeout in microseconds, 0 for none.
+    pub timeout_us: u64,
+    /// Parameters as a JSON object.
+    pub parameters: String,
+    /// Outputs the client named, or all of the configuration's if it named none (Y038).
+    pub requested_outputs: Vec<String>,
+    /// Inputs, in the order of the request.
+    pub inputs: Vec<HostTensor>,
+}
+
+/// One input.
+#[derive(Clone, Debug)]
+pub struct HostTensor {
+    /// Name.
+    pub name: String,
+    /// Element type.
+    pub data_type: DataType,
+    /// Shape, batch dimension included.
+    pub shape: Shape,
+    /// Data in the wire's layout, aligned for the element type; its size fits the shape, except
+    /// for `BYTES`.
+    pub memory: TensorMemory,
+}
+
+/// The requests of one call of `execute`, and where their responses go.
+pub struct HostBatch {
+    /// The requests.
+    pub requests: Vec<HostRequest>,
+    /// Where the responses go.
+    pub reply: Arc<dyn BatchReply>,
+}
+
+impl std::fmt::Debug for HostBatch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HostBatch").field("requests", &self.requests).finish_non_exhaustive()
+    }
+}
+
+/// One response, with outputs whose data still belongs to the model.
+#[derive(Debug, Default)]
+pub struct HostResponse<'a> {
+    /// Outputs in the model's order.
+    pub outputs: SmallVec<[HostOutput<'a>; 2]>,
+    /// Set if the model answers with an error; outputs do not count then.
+    pub error: Option<Error>,
+    /// Response parameters.
+    pub parameters: Vec<Parameter>,
+}
+
+/// One output.
+#[derive(Debug)]
+pub struct HostOutput<'a> {
+    /// Name.
+    pub name: &'a str,
+    /// Element type.
+    pub data_type: DataType,
+    /// Shape, batch dimension included.
+    pub shape: Shape,
+    /// Data in the wire's layout.
+    pub data: OutputData<'a>,
+}
+
+/// Data of an output.
+#[derive(Debug)]
+pub enum OutputData<'a> {
+    /// To be copied.
+    Borrowed(&'a [u8]),
+    /// To be taken as it is.
+    Owned(Bytes),
+}
+
+impl OutputData<'_> {
+    /// Returns the bytes.
+    pub fn as_slice(&self) -> &[u8] {
+        match self {
+            Self::Borrowed(data) => data,
+            Self::Owned(data) => data,
+        }
+    }
+}
+
+/// Takes the responses to the requests of one batch. Callable from any thread, also after
+/// `execute` has returned.
+pub trait BatchReply: Send + Sync {
+    /// Sends a response to the request at `index`, or flags alone. For a model that is not
+    /// decoupled the first response is the only one.
+    ///
+    /// # Errors
+    /// If the response cannot be sent: the output memory is used up, or the request was answered
+    /// for good before.
+    fn send(
+        &self,
+        index: usize,
+        response: Option<&HostResponse<'_>>,
+        flags: ResponseFlags,
+    ) -> Result<()>;
+
+    /// Returns whether the client gave the request up.
+    fn is_cancelled(&self, index: usize) -> bool;
+
+    /// Notes that `execute` has returned: the end of the model's compute time.
+    fn note_compute_end(&self);
+}
+
+/// Runs Python models in the server's own process.
+pub trait InProcessHost: Send + Sync {
+    /// Loads a model for one instance. The instance executes on one thread of its own.
+    ///
+    /// # Errors
+    /// Why the model does not load, in Triton's words.
+    fn load(&self, source: &ModelSource) -> Result<Box<dyn HostedModel>>;
+}
+
+/// One Python model, loaded and initialised; `finalize` is called when it is dropped.
+pub trait HostedModel: Send {
+    /// Calls the model's `execute`; responses it returns have gone to the batch's reply.
+    ///
+    /// # Errors
+    /// What `execute` raised or did wrong: the error of every request not yet answered.
+    fn execute(&mut self, batch: HostBatch) -> Result<()>;
+}

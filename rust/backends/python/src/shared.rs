@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What a server and a worker process have in common: memory, rings, frames, wake-ups.
+
+pub(crate) mod channel;
+pub(crate) mod control;
+pub(crate) mod descriptor;
+pub(crate) mod free_list;
+pub(crate) mod memory;
+pub(crate) mod message;
+pub(crate) mod ring;
+pub(crate) mod wake;
+pub(crate) mod wire;

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What the repository's layout means (R001-R009, R052-R059, R078-R080).
+
+mod support;
+
+use support::{CONFIG, Fixture, Script, serve, serve_repository, write_model};
+use tempfile::TempDir;
+use tritongw_types::ErrorCode;
+
+fn versions(policy: &str, directories: &[&str]) -> Vec<i64> {
+    let repository = TempDir::new().expect("a temporary directory");
+    write_model(
+        &repository,
+        "m",
+        directories,
+        &format!("{CONFIG}\n{policy}"),
+    );
+    serve_repository(Script::EchoInline, repository)
+        .server
+        .ready_versions("m")
+}
+
+#[test]
+fn the_version_policy_chooses_versions() {
+    let all = ["1", "2", "10"];
+    assert_eq!(versions("", &all), [10]);
+    assert_eq!(
+        versions("version_policy { latest { num_versions: 2 } }", &all),
+        [2, 10]
+    );
+    assert_eq!(versions("version_policy { all { } }", &all), [1, 2, 10]);
+    assert_eq!(
+        versions("version_policy { specific { versions: [ 1, 7 ] } }", &all),
+        [1]
+    );
+}
+
+#[test]
+fn only_plain_numbers_are_versions() {
+    let names = ["1", "02", "0", "x3", "warmup", "configs", "initial_state"];
+    assert_eq!(versions("version_policy { all { } }", &names), [0, 1]);
+}
+
+#[test]
+fn names_and_versions_that_are_not_there_have_tritons_texts() {
+    let fixture = serve(Script::EchoInline, CONFIG);
+    let error = |name, version| fixture.server.model(name, version).expect_err("not there");
+    let unknown = error("x", None);
+    assert_eq!(unknown.code(), ErrorCode::NotFound);
+    assert_eq!(
+        unknown.message(),
+        "Request for unknown model: 'x' is not found"
+    );
+    assert_eq!(
+        error("m", Some(9)).message(),
+        "Request for unknown model: 'm' version 9 is not found"
+    );
+}
+
+fn broken(config: &str, directories: &[&str]) -> Fixture {
+    let repository = TempDir::new().expect("a temporary directory");
+    write_model(&repository, "m", directories, config);
+    serve_repository(Script::EchoInline, repository)
+}
+
+#[test]
+fn a_model_that_cannot_be_loaded_says_why() {
+    let cases = [
+        (
+            "backend: \"nope\"",
+            &["1"][..],
+            "Invalid argument: unable to find backend library for backend 'nope', try specifying \
+             runtime on the model configuration.",
+        ),
+        (
+            "name: \"other\" backend: \"scripted\"",
+            &["1"],
+            "Invalid argument: unexpected directory name 'm' for model 'other', directory name \
+             must equal model name",
+        ),
+        (
+            "backend: \"scripted\"",
+            &[],
+            "Invalid argument: at least one version must be available under the version policy of \
+             model 'm'",
+        ),
+    ];
+    for (config, directories, reason) in cases {
+        let fixture = broken(config, directories);
+        let index = fixture.server.index();
+        assert_eq!(index.len(), 1);
+        assert_eq!(
+            (index[0].is_ready, index[0].reason.as_str()),
+            (false, reason)
+        );
+        assert!(fixture.server.is_live());
+        assert!(!fixture.server.is_ready());
+    }
+    let error = broken("backend: \"scripted\"", &[])
+        .server
+        .model("m", None)
+        .expect_err("no");
+    assert_eq!(
+        error.message(),
+        "Request for unknown model: 'm' has no available versions"
+    );
+    let error = broken("backend: \"nope\"", &["1"])
+        .server
+        .model("m", Some(1))
+        .expect_err("no");
+    assert_eq!(error.code(), ErrorCode::Unavailable);
+    assert_eq!(
+        error.message(),
+        "Request for unknown model: 'm' version 1 is not at ready state"
+    );
+}

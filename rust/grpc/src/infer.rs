@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `ModelInfer`: message to engine request, engine response to message.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tritongw_engine::buffer::{HeapAllocator, RequestBuffer};
+use tritongw_engine::{
+    InferenceRequest, InferenceResponse, InputTensor, Model, OutputTensor, Responder, Server,
+};
+use tritongw_types::{DataType, Error, Result};
+
+use crate::codec::{
+    InferInput, InferOutput, InferRequest, InferResponse, MessageTooLarge, Segments,
+    decode_infer_request, encode_infer_response, peek_model,
+};
+use crate::parameters;
+use crate::slot::ResponseSlot;
+use crate::status::{Code, Status};
+use crate::version::parse_version;
+
+const SHARED_MEMORY_PARAMETERS: [&str; 3] =
+    ["shared_memory_region", "shared_memory_byte_size", "shared_memory_offset"];
+
+/// Returns memory of the model a message of `size` bytes is for, if the model wants it there.
+pub(crate) fn memory_of_model(
+    server: &Server,
+    beginning: &[u8],
+    size: usize,
+) -> Option<Box<dyn RequestBuffer>> {
+    let (name, version) = peek_model(beginning)?;
+    let model = server.model(name, parse_version(version).ok()?).ok()?;
+    model.request_memory()?.allocate(size)
+}
+
+/// Runs one inference. Dropping the future cancels it.
+pub(crate) async fn model_infer(
+    server: &Server,
+    allocator: &Arc<HeapAllocator>,
+    message: Bytes,
+    max_message_size: usize,
+) -> Result<Segments, Status> {
+    let inference = Inference::start(server, allocator, &message)?;
+    // The inputs keep what they need of it.
+    drop(message);
+    let response = inference.response().await;
+    let response = response
+        .ok_or_else(|| Status::new(Code::Internal, "received an unexpected null response"))?;
+    encode(response, max_message_size)
+}
+
+/// An inference under way; cancelled when dropped before its response has come.
+struct Inference {
+    slot: Arc<ResponseSlot>,
+    responder: Option<Arc<Responder>>,
+}
+
+impl Inference {
+    fn start(
+        server: &Server,
+        allocator: &Arc<HeapAllocator>,
+        message: &Bytes,
+    ) -> Result<Self, Status> {
+        let call = decode_infer_request(message).map_err(|_| Status::unreadable())?;
+        let model = server.model(call.model_name, parse_version(call.model_version)?)?;
+        if model.config().is_decoupled {
+            return Err(Status::new(
+                Code::Unimplemented,
+                "ModelInfer RPC doesn't support models with decoupled transaction policy",
+            ));
+        }
+        let mut request = build_request(model, &call, message)?;
+        let slot = Arc::new(ResponseSlot::default());
+        let allocator = Arc::clone(allocator);
+        let sink = Arc::clone(&slot);
+        let responder = Arc::clone(request.set_response_handler(allocator, sink));
+        server.infer(request).map_err(|(error, _)| error)?;
+        Ok(Self { slot, responder: Some(responder) })
+    }
+
+    async fn response(mut self) -> Option<Box<InferenceResponse>> {
+        let response = self.slot.response().await;
+        self.responder = None;
+        response
+    }
+}
+
+impl Drop for Inference {
+    fn drop(&mut self) {
+        if let Some(responder) = &self.responder {
+            responder.cancel();
+        }
+    }
+}
+
+fn build_request(
+    model: Arc<Model>,
+    call: &InferRequest<'_>,
+    message: &Bytes,
+) -> Result<Box<InferenceRequest>> {
+    let mut request = InferenceRequest::new(model);
+    request.set_id(call.id);
+    for &(name, value) in &call.parameters {
+        parameters::apply(&mut request, name, value)?;
+    }
+    for output in &call.outputs {
+        refuse_unavailable("output", output.name, &output.parameters)?;
+        // Triton keeps a set: naming an output twice asks for it once.
+        if !request.requested_outputs().iter().any(|known| known == output.name) {
+            request.add_requested_output(output.name)?;
+        }
+    }
+    let mut raw_contents = call.raw_input_contents.iter();
+    for input in &call.inputs {
+        refuse_unavailable("input", input.name, &input.parameters)?;
+        let data_type = DataType::from_protocol_str(input.datatype);
+        let data = match &input.contents {
+            Some(_) if !call.raw_input_contents.is_empty() => Err(mixed_contents(call, input)),
+            Some(contents) => contents
+                .to_tensor(data_type, message)
+                .map_err(|of_type| wrong_contents(call, input, of_type)),
+            None => raw_contents.next().cloned().ok_or_else(|| no_contents(call, input)),
+        }?;
+        let data_type = data_type.ok_or_else(|| unknown_type(&request, input))?;
+        request.add_input(InputTensor::new(input.name, data_type, input.shape.clone(), data))?;
+    }
+    Ok(request)
+}
+
+fn refuse_unavailable(
+    what: &str,
+    name: &str,
+    parameters: &crate::codec::Parameters<'_>,
+) -> Result<()> {
+    for (parameter, _) in parameters {
+        let feature = match *parameter {
+            "classification" if what == "output" => "classification",
+            parameter if SHARED_MEMORY_PARAMETERS.contains(&parameter) => "shared memory",
+            _ => continue,
+        };
+        return Err(Error::unsupported(format!(
+            "{feature} is not available in this version of the server: parameter '{parameter}' of \
+             {what} '{name}'"
+        )));
+    }
+    Ok(())
+}
+
+fn mixed_contents(call: &InferRequest<'_>, input: &InferInput<'_>) -> Error {
+    Error::invalid_arg(format!(
+        "contents field must not be specified when using raw_input_contents for '{}' for model \
+         '{}'",
+        input.name, call.model_name
+    ))
+}
+
+fn wrong_contents(call: &InferRequest<'_>, input: &InferInput<'_>, of_type: DataType) -> Error {
+    let expected = DataType::from_protocol_str(input.datatype);
+    Error::invalid_arg(format!(
+        "unexpected explicit tensor data for input tensor '{}' for model '{}' of type '{of_type}', \
+         expected datatype '{}'",
+        input.name,
+        call.model_name,
+        expected.map_or(INVALID_TYPE, DataType::as_str)
+    ))
+}
+
+fn no_contents(call: &InferRequest<'_>, input: &InferInput<'_>) -> Error {
+    Error::invalid_arg(format!(
+        "unable to find data for input tensor '{}' for model '{}' in request.",
+        input.name, call.model_name
+    ))
+}
+
+/// How Triton prints a data type that is none.
+const INVALID_TYPE: &str = "<invalid>";
+
+/// What the engine says of a wrong data type, said here since it knows only those that exist.
+fn unknown_type(request: &InferenceRequest, input: &InferInput<'_>) -> Error {
+    let model = request.model();
+    let name = input.name;
+    Error::invalid_arg(match model.config().input(name) {
+        Some(config) => format!(
+            "{}inference input '{name}' data-type is '{INVALID_TYPE}', but model '{}' expects '{}'",
+            request.log_prefix(),
+            model.name(),
+            config.data_type
+        ),
+        None => format!("unexpected inference input '{name}' for model '{}'", model.name()),
+    })
+}
+
+fn encode(
+    mut response: Box<InferenceResponse>,
+    max_message_size: usize,
+) -> Result<Segments, Status> {
+    if let Some(error) = response.error() {
+        return Err(Status::from(error.clone()));
+    }
+    let outputs = response.take_outputs().map(output).collect::<Result<Vec<_>>>()?;
+    let message = InferResponse {
+        model_name: response.model().name(),
+        model_version: response.model().version(),
+        id: response.request_id(),
+        parameters: response.parameters(),
+        outputs: &outputs,
+    };
+    encode_infer_response(&message, max_message_size).map_err(|MessageTooLarge { size }| {
+        let message = format!("SERVER: Sent message larger than max ({size} vs. {max_message_size})");
+        Status::new(Code::ResourceExhausted, message)
+    })
+}
+
+fn output(output: OutputTensor) -> Result<InferOutput> {
+    let OutputTensor { name, data_type, shape, buffer } = output;
+    let data = match buffer.map(|buffer| buffer.into_bytes()) {
+        None => Bytes::new(),
+        Some(Ok(data)) => data,
+        Some(Err(_)) => {
+            return Err(Error::internal(format!("output '{name}' does not lie in host memory")));
+        }
+    };
+    Ok(InferOutput { name, data_type, shape, data })
+}

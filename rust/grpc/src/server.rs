@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::AbortHandle;
+use tritongw_engine::Server;
+use tritongw_types::{Error, Result};
+
+use crate::drain::Drain;
+use crate::network::{NetworkThread, runtime};
+use crate::service::Service;
+use crate::{connection, listener, task};
+
+/// How long connections may take to end once their last call has.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How to open a [`GrpcServer`].
+#[derive(Clone, Debug)]
+pub struct GrpcOptions {
+    /// Address or host name to listen on (`--grpc-address`).
+    pub address: String,
+    /// Port to listen on; 0 lets the system choose (`--grpc-port`).
+    pub port: u16,
+    /// Whether other processes may listen on the port too (`--reuse-grpc-port`).
+    pub reuse_port: bool,
+    /// Network threads, at least 1.
+    pub thread_count: usize,
+    /// Largest message received or sent, in bytes (P133).
+    pub max_message_size: usize,
+    /// Calls that may be under way on one connection; more wait at the client.
+    pub max_concurrent_streams: u32,
+    /// How often an idle client is asked whether it is there (`--grpc-keepalive-time`).
+    pub keepalive_interval: Option<Duration>,
+    /// How long its answer may take (`--grpc-keepalive-timeout`).
+    pub keepalive_timeout: Duration,
+}
+
+impl Default for GrpcOptions {
+    fn default() -> Self {
+        Self {
+            address: "0.0.0.0".to_owned(),
+            port: 8001,
+            reuse_port: false,
+            thread_count: 2,
+            max_message_size: i32::MAX as usize,
+            max_concurrent_streams: 4096,
+            keepalive_interval: Some(Duration::from_secs(7200)),
+            keepalive_timeout: Duration::from_secs(20),
+        }
+    }
+}
+
+/// The gRPC port of a server. Dropping it closes the port at once; [`Self::stop`] lets calls end.
+#[derive(Debug)]
+pub struct GrpcServer {
+    local_addr: SocketAddr,
+    drain: Arc<Drain>,
+    closing: watch::Sender<bool>,
+    acceptor: AbortHandle,
+    // While these live, so do the threads.
+    sockets: Vec<mpsc::UnboundedSender<TcpStream>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl GrpcServer {
+    /// Opens the port and serves `server` on it.
+    ///
+    /// # Errors
+    /// `Unavailable` if the address cannot be listened on, `Internal` if threads cannot start.
+    pub fn start(options: &GrpcOptions, server: &Arc<Server>) -> Result<Self> {
+        let listener = listener::bind(options)?;
+        let local_addr = listener.local_addr().map_err(no_listener)?;
+        let drain = Arc::new(Drain::default());
+        let (closing, is_closing) = watch::channel(false);
+        let runtimes =
+            (0..options.thread_count.max(1)).map(|_| runtime()).collect::<Result<Vec<_>>>()?;
+        let (sockets, receivers): (Vec<_>, Vec<_>) =
+            runtimes.iter().map(|_| mpsc::unbounded_channel()).unzip();
+        let acceptor = {
+            // Registers the listener with the first thread's runtime.
+            let _context = runtimes[0].enter();
+            let listener = tokio::net::TcpListener::from_std(listener).map_err(no_listener)?;
+            task::spawn(listener::accept(listener, sockets.clone()))
+        };
+        let builder = connection::builder(options);
+        let mut threads = Vec::with_capacity(runtimes.len());
+        for (index, (runtime, receiver)) in runtimes.into_iter().zip(receivers).enumerate() {
+            let service =
+                Service::new(Arc::clone(server), Arc::clone(&drain), options.max_message_size);
+            let thread = NetworkThread {
+                builder: builder.clone(),
+                service: Arc::new(service),
+                drain: Arc::clone(&drain),
+                closing: is_closing.clone(),
+            };
+            threads.push(thread.start(index, runtime, receiver)?);
+        }
+        Ok(Self { local_addr, drain, closing, acceptor, sockets, threads })
+    }
+
+    /// Returns the address that is listened on, with the port the system chose.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// Refuses new inferences (P157) and waits until every call under way has its answer, for at
+    /// most `timeout`; then closes the port. Calls still unanswered are cancelled. Blocks.
+    pub fn stop(self, timeout: Duration) {
+        self.drain.stop();
+        if !self.drain.requests.wait_until_idle(timeout) {
+            log::warn!("gRPC calls were still under way when the server stopped");
+        }
+        self.acceptor.abort();
+        self.closing.send_replace(true);
+        self.drain.connections.wait_until_idle(CLOSE_TIMEOUT);
+    }
+}
+
+impl Drop for GrpcServer {
+    fn drop(&mut self) {
+        self.acceptor.abort();
+        self.sockets.clear();
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                log::error!("a gRPC network thread panicked");
+            }
+        }
+    }
+}
+
+fn no_listener(source: std::io::Error) -> Error {
+    Error::internal("failed to set up the gRPC listener").with_source(source)
+}

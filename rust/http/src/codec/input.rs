@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: Apache-2.0
+use bytes::Bytes;
+use tritongw_engine::InputTensor;
+use tritongw_types::{DataType, Error, Shape, ShapeError};
+
+use super::data::{self, JsonData};
+use super::read_error::{
+    NOT_AN_ARRAY, NOT_UNSIGNED, ReadError, Result, missing_member, read_string, unable_to_parse,
+};
+use crate::json::{Reader, ValueKind};
+
+/// One input of a head.
+#[derive(Clone, Debug)]
+pub struct HeadInput {
+    /// The tensor; its data is empty where it lies behind the head.
+    pub tensor: InputTensor,
+    /// How many bytes behind the head are this input's; `None` where the head held its data.
+    pub binary_data_size: Option<u64>,
+}
+
+/// What has been read of an input; duplicate members after the first are ignored, as RapidJSON
+/// finds the first.
+#[derive(Default)]
+struct Fields<'a> {
+    name: Option<String>,
+    data_type_name: Option<String>,
+    data_type: Option<DataType>,
+    shape: Option<Shape>,
+    data: Data<'a>,
+    // The inner value is absent where it is no unsigned integer.
+    binary_data_size: Option<Option<u64>>,
+    has_shared_memory: bool,
+}
+
+/// The `data` member.
+#[derive(Default)]
+enum Data<'a> {
+    #[default]
+    Absent,
+    Read(JsonData),
+    /// Its type is not known yet: where it begins.
+    Ahead(Reader<'a>),
+}
+
+/// Reads one element of `inputs`.
+pub(super) fn read(reader: &mut Reader<'_>) -> Result<HeadInput> {
+    let mut fields = Fields::default();
+    if reader.kind() == ValueKind::Object {
+        reader.read_object(|reader, member| fields.read_member(reader, member))?;
+    } else {
+        reader.skip_value()?;
+    }
+    fields.finish()
+}
+
+impl<'a> Fields<'a> {
+    fn read_member(&mut self, reader: &mut Reader<'a>, member: &str) -> Result<()> {
+        match member {
+            "name" if self.name.is_none() => self.name = Some(read_string(reader, member)?),
+            "datatype" if self.data_type_name.is_none() => {
+                let name = read_string(reader, member)?;
+                self.data_type = DataType::from_protocol_str(&name);
+                self.data_type_name = Some(name);
+            }
+            "shape" if self.shape.is_none() => self.shape = Some(read_shape(reader)?),
+            "data" if matches!(self.data, Data::Absent) => self.data = self.read_data(reader)?,
+            "parameters" if reader.kind() == ValueKind::Object => {
+                reader.read_object(|reader, name| self.read_parameter(reader, name))?;
+            }
+            _ => reader.skip_value()?,
+        }
+        Ok(())
+    }
+
+    fn read_data(&self, reader: &mut Reader<'a>) -> Result<Data<'a>> {
+        match self.data_type {
+            Some(data_type) if data::has_json_form(data_type) => {
+                let expected = self.shape.as_ref().and_then(|shape| shape.element_count().ok());
+                data::read(reader, data_type, expected).map(Data::Read)
+            }
+            _ => {
+                let ahead = reader.clone();
+                reader.skip_value()?;
+                Ok(Data::Ahead(ahead))
+            }
+        }
+    }
+
+    fn read_parameter(&mut self, reader: &mut Reader<'a>, name: &str) -> Result<()> {
+        match name {
+            "binary_data_size" if self.binary_data_size.is_none() => {
+                let size = match reader.kind() {
+                    ValueKind::Number => reader.read_number()?.as_u64(),
+                    _ => {
+                        reader.skip_value()?;
+                        None
+                    }
+                };
+                self.binary_data_size = Some(size);
+            }
+            "shared_memory_region" => {
+                reader.skip_value()?;
+                self.has_shared_memory = true;
+            }
+            _ => reader.skip_value()?,
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<HeadInput> {
+        self.check_one_source()?;
+        let name = self.name.ok_or_else(|| missing_member("name"))?;
+        self.data_type_name.ok_or_else(|| missing_member("datatype"))?;
+        let data_type = self
+            .data_type
+            .ok_or_else(|| Error::invalid_arg(format!("invalid datatype for input {name}")))?;
+        let shape = self.shape.ok_or_else(|| missing_member("shape"))?;
+        if self.has_shared_memory {
+            return Err(Error::unsupported(format!(
+                "client shared memory is not supported, requested for input '{name}'"
+            ))
+            .into());
+        }
+        if let Some(size) = self.binary_data_size {
+            let size = size.ok_or_else(|| unable_to_parse("binary_data_size", NOT_UNSIGNED))?;
+            let tensor = InputTensor::new(&name, data_type, shape, Bytes::new());
+            return Ok(HeadInput { tensor, binary_data_size: Some(size) });
+        }
+        if !data::has_json_form(data_type) {
+            return Err(Error::invalid_arg(format!(
+                "receiving {data_type} data via JSON is not supported. Please use the binary data \
+                 format for input {name}"
+            ))
+            .into());
+        }
+        let data = match self.data {
+            Data::Read(data) => data,
+            Data::Ahead(mut reader) => {
+                data::read(&mut reader, data_type, shape.element_count().ok())?
+            }
+            Data::Absent => return Err(missing_member("data")),
+        };
+        check_count(&shape, data.count)?;
+        let tensor = InputTensor::new(&name, data_type, shape, Bytes::from(data.bytes));
+        Ok(HeadInput { tensor, binary_data_size: None })
+    }
+
+    fn check_one_source(&self) -> Result<()> {
+        let sources = [
+            (" 'data'", !matches!(self.data, Data::Absent)),
+            (" 'binary_data_size'", self.binary_data_size.is_some()),
+            (" 'shared_memory_region'", self.has_shared_memory),
+        ];
+        let given: Vec<_> = sources.iter().filter(|(_, is_set)| *is_set).collect();
+        if given.len() == 1 {
+            return Ok(());
+        }
+        let names: String = given.iter().map(|(name, _)| *name).collect();
+        let what = if given.is_empty() { "no field is set".into() } else { format!("set{names}") };
+        Err(Error::invalid_arg(format!(
+            "Input must set only one of the following fields: 'data', 'binary_data_size' in \
+             'parameters', 'shared_memory_region' in 'parameters'. But {what}"
+        ))
+        .into())
+    }
+}
+
+fn read_shape(reader: &mut Reader<'_>) -> Result<Shape> {
+    if reader.kind() != ValueKind::Array {
+        return Err(unable_to_parse("shape", NOT_AN_ARRAY));
+    }
+    let mut shape = Shape::default();
+    reader.read_array(|reader| {
+        let dim = match reader.kind() {
+            ValueKind::Number => reader.read_number()?.as_u64(),
+            _ => None,
+        };
+        let dim = dim.ok_or_else(|| unable_to_parse("shape", NOT_UNSIGNED))?;
+        let too_large = |_| unable_to_parse("shape", &format!("dimension {dim} is too large"));
+        shape.push(i64::try_from(dim).map_err(too_large)?);
+        Ok::<_, ReadError>(())
+    })?;
+    Ok(shape)
+}
+
+fn check_count(shape: &Shape, count: usize) -> Result<()> {
+    match shape.element_count() {
+        Ok(expected) if expected == count => Ok(()),
+        Ok(_) => Err(Error::internal(
+            "Unable to parse 'data': Shape does not match true shape of 'data' field",
+        )
+        .into()),
+        Err(error @ (ShapeError::Overflow | ShapeError::Negative(_))) => {
+            Err(unable_to_parse("shape", &error.to_string()))
+        }
+    }
+}

@@ -1,0 +1,10 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Model that cannot be loaded."""
+
+
+class TritonPythonModel:
+    def initialize(self, args):
+        raise RuntimeError("told to fail at initialization")
+
+    def execute(self, requests):
+        return []
