@@ -14,14 +14,14 @@ import os
 import re
 import signal
 import subprocess
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from process_tree import descendants
+from waiting import http_status, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -30,7 +30,6 @@ _STARTED = {
     "http": re.compile(r"Started HTTPService at ([\w.\[\]:-]+:\d+)"),
     "metrics": re.compile(r"Started Metrics Service at ([\w.\[\]:-]+:\d+)"),
 }
-_POLL_INTERVAL_S = 0.02
 
 
 class ServerFailedError(RuntimeError):
@@ -44,43 +43,6 @@ class Endpoints:
     http: str
     grpc: str
     metrics: str
-
-
-def wait_until(condition: Callable[[], bool], timeout_s: float, what: str) -> None:
-    """Poll `condition` until it holds.
-
-    Parameters
-    ----------
-    condition : Callable[[], bool]
-        Checked every few milliseconds.
-    timeout_s : float
-        Seconds after which to give up.
-    what : str
-        Names what was waited for in the error.
-
-    Raises
-    ------
-    TimeoutError
-        If the condition did not hold in time.
-    """
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        if time.monotonic() > deadline:
-            message = f"{what}: not within {timeout_s} s"
-            raise TimeoutError(message)
-        time.sleep(_POLL_INTERVAL_S)
-
-
-def http_status(address: str, path: str) -> int:
-    """Return the status of a GET, or 0 when nobody answers."""
-    connection = http.client.HTTPConnection(address, timeout=5)
-    try:
-        connection.request("GET", path)
-        return connection.getresponse().status
-    except (OSError, http.client.HTTPException):
-        return 0
-    finally:
-        connection.close()
 
 
 class ServerProcess:

@@ -41,6 +41,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "ours(reason): cannot run against the oracle, for the given reason"
     )
+    config.addinivalue_line("markers", "models(*names): models that the test's own server serves")
 
 
 def asks_for_oracle(config: pytest.Config) -> bool:

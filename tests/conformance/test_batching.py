@@ -131,5 +131,5 @@ async def classify(client: Any, image: np.ndarray) -> np.ndarray:
     tensor = tritonclient.grpc.InferInput("INPUT", [1, 784], "FP32")
     tensor.set_data_from_numpy(image.reshape(1, 784))
     result = await client.infer("mlp", [tensor])
-    output: np.ndarray = result.as_numpy("OUTPUT")
-    return output[0]
+    output: np.ndarray = result.as_numpy("OUTPUT").reshape(10)
+    return output

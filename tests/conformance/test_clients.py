@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import operator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -77,7 +78,8 @@ def test_every_type_comes_back(client: Client, kind: DataType, batch: int | None
 
 
 def test_add_sub(client: Client) -> None:
-    left, right = np.float32([1, 2, 3, 4]), np.float32([4, 3, 2, 1])
+    left = np.array([1, 2, 3, 4], dtype=np.float32)
+    right = np.array([4, 3, 2, 1], dtype=np.float32)
     inputs = {"INPUT0": ("FP32", left), "INPUT1": ("FP32", right)}
     result = client.infer("add_sub", inputs)
     np.testing.assert_array_equal(result.as_numpy("OUTPUT0"), left + right)
@@ -95,7 +97,7 @@ def test_metadata_config_and_statistics(client: Client) -> None:
     metadata = client.use(lambda each: each.get_server_metadata())
     assert "triton" in str(metadata)
     for call in ("get_model_metadata", "get_model_config", "get_inference_statistics"):
-        document = client.use(lambda each, call=call: getattr(each, call)("add_sub"))
+        document = client.use(operator.methodcaller(call, "add_sub"))
         assert "add_sub" in str(document)
 
 
@@ -103,18 +105,23 @@ def test_metadata_config_and_statistics(client: Client) -> None:
     ("model", "text"),
     [
         ("nothing", "Request for unknown model: 'nothing' is not found"),
-        ("echo_fp32", "inference input 'INPUT0' data-type is 'INT32', but model 'echo_fp32' expects"),
+        (
+            "echo_fp32",
+            "inference input 'INPUT0' data-type is 'INT32', but model 'echo_fp32' expects",
+        ),
     ],
 )
 def test_refusals_become_the_clients_exception(client: Client, model: str, text: str) -> None:
     with pytest.raises(tritonclient.utils.InferenceServerException) as caught:
-        client.infer(model, {"INPUT0": ("INT32", np.int32([1]))})
+        client.infer(model, {"INPUT0": ("INT32", np.array([1], dtype=np.int32))})
     assert text in str(caught.value.message())
 
 
 def test_json_tensors_of_the_http_client(server: Server) -> None:
     tensor = tritonclient.http.InferInput("INPUT0", [3], "BYTES")
-    tensor.set_data_from_numpy(np.array([b"a", b"", "ü".encode()], dtype=np.object_), binary_data=False)
+    tensor.set_data_from_numpy(
+        np.array([b"a", b"", "ü".encode()], dtype=np.object_), binary_data=False
+    )
     output = tritonclient.http.InferRequestedOutput("OUTPUT0", binary_data=False)
     with tritonclient.http.InferenceServerClient(server.http.address) as client:
         result = client.infer("echo_bytes", [tensor], outputs=[output])
@@ -135,7 +142,9 @@ def test_onnx_model_of_strings(client: Client) -> None:
     left = np.array([[str(index).encode() for index in range(16)]], dtype=np.object_)
     right = np.array([[b"2"] * 16], dtype=np.object_)
     result = client.infer("simple_string", {"INPUT0": ("BYTES", left), "INPUT1": ("BYTES", right)})
-    assert [int(each) for each in result.as_numpy("OUTPUT0")[0]] == [2 + index for index in range(16)]
+    assert [int(each) for each in result.as_numpy("OUTPUT0")[0]] == [
+        2 + index for index in range(16)
+    ]
 
 
 @pytest.mark.ours("the wheel of Triton 2.51 has no identity backend")

@@ -48,9 +48,12 @@ def test_version_in_the_path_and_query_string(http: HttpDoor) -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [[1, 2, 3, 4, 5, 6], [[1, 2, 3], [4, 5, 6]], [[1, 2], [3, 4], [5, 6]], [[[1, 2, 3, 4, 5, 6]]]]
+    "data",
+    [[1, 2, 3, 4, 5, 6], [[1, 2, 3], [4, 5, 6]], [[1, 2], [3, 4], [5, 6]], [[[1, 2, 3, 4, 5, 6]]]],
 )
-def test_nested_data_is_read_row_by_row_and_answered_flat(http: HttpDoor, data: list[object]) -> None:
+def test_nested_data_is_read_row_by_row_and_answered_flat(
+    http: HttpDoor, data: list[object]
+) -> None:
     answer = http.infer("matrix", [tensor("INPUT0", "FP32", [2, 3], data)])
     assert answer.json["outputs"][0]["shape"] == [2, 3]
     assert answer.json["outputs"][0]["data"] == [1, 2, 3, 4, 5, 6]
@@ -119,9 +122,7 @@ def test_zero_sized_tensor(http: HttpDoor, kind: str) -> None:
         (["OUTPUT0", "OUTPUT1"], ["OUTPUT0", "OUTPUT1"]),
     ],
 )
-def test_requested_outputs(
-    http: HttpDoor, outputs: list[str] | None, names: list[str]
-) -> None:
+def test_requested_outputs(http: HttpDoor, outputs: list[str] | None, names: list[str]) -> None:
     members = {} if outputs is None else {"outputs": [{"name": name} for name in outputs]}
     answer = http.infer("add_sub", add_sub_inputs(), **members)
     assert answer.status == 200

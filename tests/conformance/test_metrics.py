@@ -125,7 +125,9 @@ def test_counters_follow_requests(server: Server) -> None:
     assert grown["nv_inference_exec_count"] == 3
     assert grown["nv_inference_request_duration_us"] > 0
     assert grown["nv_inference_compute_infer_duration_us"] > 0
-    assert grown["nv_inference_request_duration_us"] >= grown["nv_inference_compute_infer_duration_us"]
+    assert (
+        grown["nv_inference_request_duration_us"] >= grown["nv_inference_compute_infer_duration_us"]
+    )
 
 
 def test_failure_of_a_model_is_counted_as_the_backends(server: Server) -> None:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 from process_tree import descendants, is_running
-from server_process import http_status, wait_until
 from support.gate import Asker, Gate
 from support.repository import MODELS, write_models
 from support.servers import Server, ServerStarter
+from waiting import http_status, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,9 +22,7 @@ SIGNALS = [signal.SIGTERM, signal.SIGINT]
 
 @pytest.fixture
 def gate(tmp_path: Path) -> Gate:
-    directory = tmp_path / "gate"
-    directory.mkdir()
-    return Gate(directory)
+    return Gate(tmp_path / "gate")
 
 
 @pytest.fixture

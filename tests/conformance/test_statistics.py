@@ -4,13 +4,15 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from google.protobuf import json_format
-from support.grpc_door import GrpcDoor
 from support.wire import HttpDoor, add_sub_inputs, tensor
 from tritonclient.grpc import service_pb2 as pb
+
+if TYPE_CHECKING:
+    from support.grpc_door import GrpcDoor
 
 DURATIONS = ["success", "fail", "queue", "compute_input", "compute_infer", "compute_output"]
 
@@ -36,9 +38,7 @@ def grown(before: dict[str, Any], after: dict[str, Any]) -> dict[str, int]:
 def test_untouched_model(http: HttpDoor) -> None:
     answer = http.get("/v2/models/decoupled/stats")
     zero = '{"count":0,"ns":0}'
-    durations = ",".join(
-        f'"{name}":{zero}' for name in [*DURATIONS, "cache_hit", "cache_miss"]
-    )
+    durations = ",".join(f'"{name}":{zero}' for name in [*DURATIONS, "cache_hit", "cache_miss"])
     assert answer.status == 200
     assert answer.headers["content-type"] == "application/json"
     assert answer.text == (
@@ -113,9 +113,7 @@ def test_all_models_are_listed(http: HttpDoor) -> None:
     assert ("specific_versions", "2") not in listed
 
 
-@pytest.mark.parametrize(
-    ("path", "versions"), [("", ["1", "3"]), ("/versions/3", ["3"])]
-)
+@pytest.mark.parametrize(("path", "versions"), [("", ["1", "3"]), ("/versions/3", ["3"])])
 def test_versions(http: HttpDoor, path: str, versions: list[str]) -> None:
     stats = http.get(f"/v2/models/specific_versions{path}/stats").json["model_stats"]
     assert [each["version"] for each in stats] == versions

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 from process_tree import is_running
-from server_process import wait_until
 from support.gate import Asker, Gate
 from support.repository import COMMANDS, MODELS, write_models
 from support.servers import Server, ServerStarter
 from support.wire import Answer, tensor
+from waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

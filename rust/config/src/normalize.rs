@@ -85,7 +85,7 @@ fn normalize_instance_groups(
         if group.name.is_empty() {
             group.name = format!("{}_{index}", config.name);
         }
-        if group.kind() == Kind::Auto {
+        if group.kind == Kind::Auto as i32 {
             let has_all = group.gpus.iter().all(|gpu| options.gpus.contains(gpu));
             let is_gpu = !options.gpus.is_empty() && has_all;
             group.set_kind(if is_gpu { Kind::Gpu } else { Kind::Cpu });

@@ -46,8 +46,9 @@ impl ComputeTimings {
 
 /// Executions above this are not run on the enqueuing thread.
 const INLINE_LIMIT_NS: u64 = 100_000;
-/// Executions that an enqueuing thread runs in a row before the instance's own thread takes over.
-const INLINE_RUN_LIMIT: usize = 8;
+/// Time that an enqueuing thread gives to executions in a row before the instance's own thread
+/// takes over: long enough for what a busy network thread gathers, short enough for its sockets.
+const INLINE_RUN_LIMIT_NS: u64 = 1_000_000;
 
 /// An instance and its mailbox.
 pub(crate) struct ModelInstance {
@@ -129,12 +130,11 @@ impl ModelInstance {
     }
 
     fn run_here(&self) {
-        let is_limited = self.placement == Placement::Inline;
-        let mut runs = 0;
+        let start_ns = monotonic_ns();
         while let Some((backend, batch)) = self.take_turn() {
             self.execute(backend, batch);
-            runs += 1;
-            if is_limited && runs == INLINE_RUN_LIMIT {
+            let is_over = monotonic_ns().saturating_sub(start_ns) > INLINE_RUN_LIMIT_NS;
+            if is_over && self.placement == Placement::Inline {
                 // INVARIANT: the own thread looks into the mailbox before it waits, so that this
                 // cannot be missed.
                 self.work_arrived.notify_one();

@@ -239,10 +239,16 @@ impl Server {
         model.enqueue(request)
     }
 
+    /// Announces the shutdown: from now on the server is not ready and doors refuse new requests,
+    /// while those accepted go on.
+    pub fn begin_exit(&self) {
+        self.is_exiting.store(true, Ordering::Release);
+    }
+
     /// Shuts down: refuses new requests, waits for those accepted, for at most `timeout`, and ends
     /// the instances. Requests still unanswered then get an error.
     pub fn stop(&self, timeout: Duration) {
-        self.is_exiting.store(true, Ordering::Release);
+        self.begin_exit();
         let models = self.models();
         models.iter().for_each(|model| model.stop_accepting());
         let deadline_ns =

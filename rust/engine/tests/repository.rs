@@ -3,8 +3,9 @@
 
 mod support;
 
-use support::{CONFIG, Fixture, Script, serve, serve_repository, write_model};
+use support::{CONFIG, Fixture, Script, serve, serve_repository, serve_with, write_model};
 use tempfile::TempDir;
+use tritongw_engine::ServerOptions;
 use tritongw_types::ErrorCode;
 
 fn versions(policy: &str, directories: &[&str]) -> Vec<i64> {
@@ -112,5 +113,82 @@ fn a_model_that_cannot_be_loaded_says_why() {
     assert_eq!(
         error.message(),
         "Request for unknown model: 'm' version 1 is not at ready state"
+    );
+}
+
+#[test]
+fn a_named_configuration_is_used_where_there_is_one() {
+    let loaded_batch_size = |config_name: &str| {
+        let repository = TempDir::new().expect("a temporary directory");
+        write_model(&repository, "m", &["1"], CONFIG);
+        let configs = repository.path().join("m/configs");
+        std::fs::create_dir(&configs).expect("a writable directory");
+        let named = format!("max_batch_size: 4\n{CONFIG}");
+        std::fs::write(configs.join("large.pbtxt"), named).expect("a writable directory");
+        let options = ServerOptions {
+            model_config_name: Some(config_name.to_owned()),
+            ..ServerOptions::default()
+        };
+        let fixture = serve_with(Script::EchoInline, repository, options);
+        fixture
+            .server
+            .model("m", None)
+            .expect("loaded")
+            .config()
+            .max_batch_size
+    };
+    assert_eq!(loaded_batch_size("large"), 4);
+    assert_eq!(
+        loaded_batch_size("missing"),
+        0,
+        "falls back to config.pbtxt"
+    );
+}
+
+#[test]
+fn without_strict_readiness_a_failed_model_does_not_count() {
+    for (is_strict_readiness, expected) in [(true, false), (false, true)] {
+        let repository = TempDir::new().expect("a temporary directory");
+        write_model(&repository, "good", &["1"], CONFIG);
+        write_model(&repository, "bad", &["1"], "backend: \"nope\"");
+        let options = ServerOptions {
+            is_strict_readiness,
+            ..ServerOptions::default()
+        };
+        let fixture = serve_with(Script::EchoInline, repository, options);
+        assert_eq!(fixture.server.is_ready(), expected);
+        assert!(fixture.server.model_is_ready("good", None).expect("known"));
+    }
+}
+
+#[test]
+fn without_auto_complete_a_configuration_must_be_there() {
+    let repository = TempDir::new().expect("a temporary directory");
+    std::fs::create_dir_all(repository.path().join("m/1")).expect("a writable directory");
+    let options = ServerOptions {
+        is_auto_complete: false,
+        ..ServerOptions::default()
+    };
+    let fixture = serve_with(Script::EchoInline, repository, options);
+    assert_eq!(
+        fixture.server.index()[0].reason,
+        "Not found: model configuration is not provided for model 'm'"
+    );
+}
+
+#[test]
+fn a_model_in_two_repositories_is_not_loaded() {
+    let other = TempDir::new().expect("a temporary directory");
+    write_model(&other, "m", &["1"], CONFIG);
+    let first = TempDir::new().expect("a temporary directory");
+    write_model(&first, "m", &["1"], CONFIG);
+    let options = ServerOptions {
+        model_repositories: vec![first.path().to_owned(), other.path().to_owned()],
+        ..ServerOptions::default()
+    };
+    let server = tritongw_engine::Server::new(options, Vec::new()).expect("readable");
+    assert_eq!(
+        server.index()[0].reason,
+        "Invalid argument: model appears in two or more repositories"
     );
 }

@@ -5,9 +5,10 @@ mod support;
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use support::{CONFIG, Script, serve};
-use tritongw_engine::{defer_dispatch_on_this_thread, dispatch_deferred};
-use tritongw_types::ErrorCode;
+use tritongw_engine::{InputTensor, defer_dispatch_on_this_thread, dispatch_deferred};
+use tritongw_types::{DataType, ErrorCode, Shape};
 
 const BATCHING: &str = r#"
 backend: "scripted"
@@ -178,6 +179,36 @@ fn shapes_that_differ_do_not_share_a_batch() {
     }
     for reply in replies {
         assert!(reply.expect("accepted").wait().error().is_none());
+    }
+}
+
+#[test]
+fn requests_with_other_optional_inputs_do_not_share_a_batch() {
+    let config = BATCHING.replace(
+        "dims: [ -1 ] } ]\noutput",
+        "dims: [ -1 ] }, { name: \"EXTRA\" data_type: TYPE_FP32 dims: [ 1 ] optional: true } ]\noutput",
+    );
+    let fixture = serve(Script::Manual, &config);
+    let with_extra = |id| {
+        let mut request = fixture.request(id, &[1, 1], &[1.0]);
+        let data = Bytes::from_static(&[0; 4]);
+        let extra = InputTensor::new("EXTRA", DataType::Fp32, Shape::from([1, 1]), data);
+        request.add_input(extra).expect("the first EXTRA");
+        fixture.send(request).expect("accepted")
+    };
+    let first = fixture.send_one("1").expect("accepted");
+    let replies = [
+        with_extra("2"),
+        with_extra("3"),
+        fixture.send_one("4").expect("accepted"),
+    ];
+    for expected in [&["1"][..], &["2", "3"], &["4"]] {
+        let execution = fixture.backend.next_execution();
+        assert_eq!(execution.ids(), expected);
+        execution.echo();
+    }
+    for reply in replies.iter().chain([&first]) {
+        assert!(reply.wait().error().is_none());
     }
 }
 

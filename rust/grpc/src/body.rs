@@ -45,12 +45,18 @@ pub(crate) fn answer(result: Result<Segments, Status>) -> Response<GrpcBody> {
     let mut response = Response::new(GrpcBody::default());
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, GRPC_CONTENT_TYPE);
-    headers.insert(GRPC_ACCEPT_ENCODING, HeaderValue::from_static(ACCEPTED_ENCODINGS));
+    headers.insert(
+        GRPC_ACCEPT_ENCODING,
+        HeaderValue::from_static(ACCEPTED_ENCODINGS),
+    );
     match result {
         Ok(message) => {
             let mut trailers = HeaderMap::with_capacity(1);
             Status::ok().put_into(&mut trailers);
-            *response.body_mut() = GrpcBody { message: Some(message), trailers: Some(trailers) };
+            *response.body_mut() = GrpcBody {
+                message: Some(message),
+                trailers: Some(trailers),
+            };
         }
         Err(status) => status.put_into(headers),
     }

@@ -15,8 +15,7 @@ mod wire;
 
 pub use contents::TypedContents;
 pub use request::{
-    Parameters,
-    InferInput, InferParameter, InferRequest, RequestedOutput, decode_infer_request,
+    InferInput, InferParameter, InferRequest, Parameters, RequestedOutput, decode_infer_request,
     peek_model,
 };
 pub use response::{InferOutput, InferResponse, MessageTooLarge, encode_infer_response};

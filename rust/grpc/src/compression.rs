@@ -36,7 +36,10 @@ impl Encoding {
             b"gzip" => Ok(Self::Gzip),
             name => Err(Status::new(
                 Code::Unimplemented,
-                format!("Compression algorithm '{}' not supported.", name.escape_ascii()),
+                format!(
+                    "Compression algorithm '{}' not supported.",
+                    name.escape_ascii()
+                ),
             )),
         }
     }
@@ -65,7 +68,10 @@ fn read_limited(decoder: impl Read, limit: usize) -> Result<Bytes, Status> {
     match within_limit {
         Ok(size) if size > limit => Err(too_large(size, limit)),
         Ok(_) => Ok(Bytes::from(data)),
-        Err(_) => Err(Status::new(Code::Internal, "failed to decompress the message")),
+        Err(_) => Err(Status::new(
+            Code::Internal,
+            "failed to decompress the message",
+        )),
     }
 }
 
@@ -79,7 +85,10 @@ mod tests {
     use super::*;
 
     fn compressed(payload: Vec<u8>) -> Message {
-        Message { is_compressed: true, payload: Bytes::from(payload) }
+        Message {
+            is_compressed: true,
+            payload: Bytes::from(payload),
+        }
     }
 
     fn gzip(data: &[u8]) -> Vec<u8> {
@@ -94,16 +103,27 @@ mod tests {
         zlib.write_all(b"tensor").expect("writes to memory");
         let zlib = zlib.finish().expect("writes to memory");
         let tensor = Bytes::from_static(b"tensor");
-        assert_eq!(Encoding::Gzip.decode(compressed(gzip(b"tensor")), 6), Ok(tensor.clone()));
-        assert_eq!(Encoding::Deflate.decode(compressed(zlib), 6), Ok(tensor.clone()));
-        let plain = Message { is_compressed: false, payload: tensor.clone() };
+        assert_eq!(
+            Encoding::Gzip.decode(compressed(gzip(b"tensor")), 6),
+            Ok(tensor.clone())
+        );
+        assert_eq!(
+            Encoding::Deflate.decode(compressed(zlib), 6),
+            Ok(tensor.clone())
+        );
+        let plain = Message {
+            is_compressed: false,
+            payload: tensor.clone(),
+        };
         assert_eq!(Encoding::Gzip.decode(plain, 6), Ok(tensor));
     }
 
     #[test]
     fn what_a_message_expands_to_is_limited() {
         let bomb = compressed(gzip(&vec![0; 1 << 20]));
-        let status = Encoding::Gzip.decode(bomb, 1000).expect_err("above the limit");
+        let status = Encoding::Gzip
+            .decode(bomb, 1000)
+            .expect_err("above the limit");
         assert_eq!(status.code(), Code::ResourceExhausted as u8);
     }
 
@@ -112,7 +132,10 @@ mod tests {
         let status = Encoding::Gzip.decode(compressed(b"no gzip".to_vec()), 10);
         assert_eq!(status.expect_err("not gzip").code(), Code::Internal as u8);
         let status = Encoding::Identity.decode(compressed(gzip(b"x")), 10);
-        assert_eq!(status.expect_err("no encoding").code(), Code::Internal as u8);
+        assert_eq!(
+            status.expect_err("no encoding").code(),
+            Code::Internal as u8
+        );
         let mut headers = HeaderMap::new();
         headers.insert(GRPC_ENCODING, "zstd".parse().expect("a header value"));
         let status = Encoding::of(&headers).expect_err("not offered");

@@ -48,7 +48,9 @@ pub(crate) async fn serve(
     service: Arc<Service>,
     mut closing: watch::Receiver<bool>,
 ) {
-    let socket = socket.set_nodelay(true).and_then(|()| tokio::net::TcpStream::from_std(socket));
+    let socket = socket
+        .set_nodelay(true)
+        .and_then(|()| tokio::net::TcpStream::from_std(socket));
     let socket = match socket {
         Ok(socket) => TokioIo::new(socket),
         Err(error) => return log::debug!("lost a gRPC connection: {error}"),

@@ -48,11 +48,15 @@ where
 }
 
 fn server_live(server: &Server, _: &pb::ServerLiveRequest) -> Result<pb::ServerLiveResponse> {
-    Ok(pb::ServerLiveResponse { live: server.is_live() })
+    Ok(pb::ServerLiveResponse {
+        live: server.is_live(),
+    })
 }
 
 fn server_ready(server: &Server, _: &pb::ServerReadyRequest) -> Result<pb::ServerReadyResponse> {
-    Ok(pb::ServerReadyResponse { ready: server.is_ready() })
+    Ok(pb::ServerReadyResponse {
+        ready: server.is_ready(),
+    })
 }
 
 /// An unknown model is not ready; only a version that is no number is an error.
@@ -74,7 +78,11 @@ fn server_metadata(
     Ok(pb::ServerMetadataResponse {
         name: server.id().to_owned(),
         version: server.version().to_owned(),
-        extensions: server.extensions().iter().map(|&extension| extension.to_owned()).collect(),
+        extensions: server
+            .extensions()
+            .iter()
+            .map(|&extension| extension.to_owned())
+            .collect(),
     })
 }
 
@@ -83,7 +91,9 @@ fn model_config(
     request: &pb::ModelConfigRequest,
 ) -> Result<pb::ModelConfigResponse> {
     let model = server.model(&request.name, parse_version(&request.version)?)?;
-    Ok(pb::ModelConfigResponse { config: Some(model.config().message().clone()) })
+    Ok(pb::ModelConfigResponse {
+        config: Some(model.config().message().clone()),
+    })
 }
 
 /// One state for every service name: that of the server (P131).
@@ -92,7 +102,12 @@ fn health_check(
     _: &health::HealthCheckRequest,
 ) -> Result<health::HealthCheckResponse> {
     use health::health_check_response::ServingStatus;
-    let status =
-        if server.is_ready() { ServingStatus::Serving } else { ServingStatus::NotServing };
-    Ok(health::HealthCheckResponse { status: status as i32 })
+    let status = if server.is_ready() {
+        ServingStatus::Serving
+    } else {
+        ServingStatus::NotServing
+    };
+    Ok(health::HealthCheckResponse {
+        status: status as i32,
+    })
 }

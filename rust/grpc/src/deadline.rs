@@ -47,7 +47,17 @@ mod tests {
 
     #[test]
     fn other_forms_are_passed_over() {
-        for value in ["", "S", "10", "-1S", "+1S", "123456789S", "1s", "1.5S", "1é"] {
+        for value in [
+            "",
+            "S",
+            "10",
+            "-1S",
+            "+1S",
+            "123456789S",
+            "1s",
+            "1.5S",
+            "1é",
+        ] {
             assert_eq!(parse_timeout(value), None, "{value}");
         }
     }

@@ -49,7 +49,10 @@ impl InflightCount {
         self.is_awaited.store(true, Ordering::SeqCst);
         let mut guard = self.lock.lock();
         let is_busy = |_: &mut ()| self.count.load(Ordering::SeqCst) != 0;
-        !self.idle.wait_while_for(&mut guard, is_busy, timeout).timed_out()
+        !self
+            .idle
+            .wait_while_for(&mut guard, is_busy, timeout)
+            .timed_out()
     }
 }
 

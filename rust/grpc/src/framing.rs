@@ -44,12 +44,21 @@ pub(crate) struct MessageDecoder {
 impl MessageDecoder {
     pub(crate) fn new(limit: usize) -> Self {
         let prefix = [0; PREFIX_LENGTH];
-        Self { limit, prefix, prefix_filled: 0, piece: Bytes::new(), assembly: None }
+        Self {
+            limit,
+            prefix,
+            prefix_filled: 0,
+            piece: Bytes::new(),
+            assembly: None,
+        }
     }
 
     /// Takes the next piece; only when [`Self::next_message`] has returned `None`.
     pub(crate) fn push(&mut self, piece: Bytes) {
-        debug_assert!(self.piece.is_empty(), "the last piece was not read to its end");
+        debug_assert!(
+            self.piece.is_empty(),
+            "the last piece was not read to its end"
+        );
         self.piece = piece;
     }
 
@@ -79,7 +88,10 @@ impl MessageDecoder {
             }
         };
         self.prefix_filled = 0;
-        Ok(Some(Message { is_compressed: self.prefix[0] == 1, payload }))
+        Ok(Some(Message {
+            is_compressed: self.prefix[0] == 1,
+            payload,
+        }))
     }
 
     /// Reads the prefix as far as the piece goes; returns whether it is complete.
@@ -98,19 +110,30 @@ impl MessageDecoder {
             return Err(FramingError::BadFlag(self.prefix[0]));
         }
         match self.message_length() {
-            size if size > self.limit => Err(FramingError::TooLarge { size, limit: self.limit }),
+            size if size > self.limit => Err(FramingError::TooLarge {
+                size,
+                limit: self.limit,
+            }),
             _ => Ok(true),
         }
     }
 
     fn start_assembly(&self, length: usize, memory: &MessageMemory<'_>) -> Assembly {
         // What is compressed is not what the model will read.
-        let memory = if self.prefix[0] == 1 { None } else { memory(&self.piece, length) };
+        let memory = if self.prefix[0] == 1 {
+            None
+        } else {
+            memory(&self.piece, length)
+        };
         let target = match memory {
             Some(buffer) => Target::Model(buffer),
             None => Target::Heap(Vec::with_capacity(length.min(MAX_FIRST_ALLOCATION))),
         };
-        Assembly { target, filled: 0, length }
+        Assembly {
+            target,
+            filled: 0,
+            length,
+        }
     }
 
     fn message_length(&self) -> usize {
@@ -213,7 +236,10 @@ mod tests {
         decoder.push(piece.slice(..PREFIX_LENGTH));
         assert_eq!(decoder.next_message(&on_heap), Ok(None));
         decoder.push(piece.slice(PREFIX_LENGTH..));
-        let message = decoder.next_message(&on_heap).expect("valid").expect("complete");
+        let message = decoder
+            .next_message(&on_heap)
+            .expect("valid")
+            .expect("complete");
         assert_eq!(message.payload.as_ptr(), piece[PREFIX_LENGTH..].as_ptr());
     }
 
@@ -229,7 +255,10 @@ mod tests {
         decoder.push(piece.slice(..10));
         assert_eq!(decoder.next_message(&memory), Ok(None));
         decoder.push(piece.slice(10..));
-        let message = decoder.next_message(&memory).expect("valid").expect("complete");
+        let message = decoder
+            .next_message(&memory)
+            .expect("valid")
+            .expect("complete");
         assert_eq!(message.payload, b"model and tensor"[..]);
         assert_eq!(asked.into_inner(), Some((b"model".to_vec(), 16)));
     }
@@ -238,11 +267,17 @@ mod tests {
     fn sizes_and_flags_are_checked_before_the_message_arrives() {
         let mut decoder = MessageDecoder::new(10);
         decoder.push(Bytes::from_static(&[0, 0xff, 0xff, 0xff, 0xff]));
-        let expected = FramingError::TooLarge { size: 0xffff_ffff, limit: 10 };
+        let expected = FramingError::TooLarge {
+            size: 0xffff_ffff,
+            limit: 10,
+        };
         assert_eq!(decoder.next_message(&on_heap), Err(expected));
         let mut decoder = MessageDecoder::new(10);
         decoder.push(Bytes::from_static(&[2, 0, 0, 0, 0]));
-        assert_eq!(decoder.next_message(&on_heap), Err(FramingError::BadFlag(2)));
+        assert_eq!(
+            decoder.next_message(&on_heap),
+            Err(FramingError::BadFlag(2))
+        );
     }
 
     proptest! {

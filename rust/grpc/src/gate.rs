@@ -70,7 +70,11 @@ mod tests {
 
     #[test]
     fn grpc_calls_pass() {
-        for content_type in ["application/grpc", "application/grpc+proto", "application/grpc;x=y"] {
+        for content_type in [
+            "application/grpc",
+            "application/grpc+proto",
+            "application/grpc;x=y",
+        ] {
             let admitted = admit(&head("POST", MODEL_INFER, content_type), false);
             assert_eq!(admitted, Ok(Method::ModelInfer), "{content_type}");
         }

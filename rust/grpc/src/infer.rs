@@ -19,8 +19,11 @@ use crate::slot::ResponseSlot;
 use crate::status::{Code, Status};
 use crate::version::parse_version;
 
-const SHARED_MEMORY_PARAMETERS: [&str; 3] =
-    ["shared_memory_region", "shared_memory_byte_size", "shared_memory_offset"];
+const SHARED_MEMORY_PARAMETERS: [&str; 3] = [
+    "shared_memory_region",
+    "shared_memory_byte_size",
+    "shared_memory_offset",
+];
 
 /// Returns memory of the model a message of `size` bytes is for, if the model wants it there.
 pub(crate) fn memory_of_model(
@@ -43,10 +46,11 @@ pub(crate) async fn model_infer(
     let inference = Inference::start(server, allocator, &message)?;
     // The inputs keep what they need of it.
     drop(message);
-    let response = inference.response().await;
-    let response = response
+    let mut response = inference
+        .response()
+        .await
         .ok_or_else(|| Status::new(Code::Internal, "received an unexpected null response"))?;
-    encode(response, max_message_size)
+    encode(&mut response, max_message_size)
 }
 
 /// An inference under way; cancelled when dropped before its response has come.
@@ -75,7 +79,10 @@ impl Inference {
         let sink = Arc::clone(&slot);
         let responder = Arc::clone(request.set_response_handler(allocator, sink));
         server.infer(request).map_err(|(error, _)| error)?;
-        Ok(Self { slot, responder: Some(responder) })
+        Ok(Self {
+            slot,
+            responder: Some(responder),
+        })
     }
 
     async fn response(mut self) -> Option<Box<InferenceResponse>> {
@@ -106,7 +113,11 @@ fn build_request(
     for output in &call.outputs {
         refuse_unavailable("output", output.name, &output.parameters)?;
         // Triton keeps a set: naming an output twice asks for it once.
-        if !request.requested_outputs().iter().any(|known| known == output.name) {
+        if !request
+            .requested_outputs()
+            .iter()
+            .any(|known| known == output.name)
+        {
             request.add_requested_output(output.name)?;
         }
     }
@@ -119,10 +130,18 @@ fn build_request(
             Some(contents) => contents
                 .to_tensor(data_type, message)
                 .map_err(|of_type| wrong_contents(call, input, of_type)),
-            None => raw_contents.next().cloned().ok_or_else(|| no_contents(call, input)),
+            None => raw_contents
+                .next()
+                .cloned()
+                .ok_or_else(|| no_contents(call, input)),
         }?;
         let data_type = data_type.ok_or_else(|| unknown_type(&request, input))?;
-        request.add_input(InputTensor::new(input.name, data_type, input.shape.clone(), data))?;
+        request.add_input(InputTensor::new(
+            input.name,
+            data_type,
+            input.shape.clone(),
+            data,
+        ))?;
     }
     Ok(request)
 }
@@ -186,18 +205,21 @@ fn unknown_type(request: &InferenceRequest, input: &InferInput<'_>) -> Error {
             model.name(),
             config.data_type
         ),
-        None => format!("unexpected inference input '{name}' for model '{}'", model.name()),
+        None => format!(
+            "unexpected inference input '{name}' for model '{}'",
+            model.name()
+        ),
     })
 }
 
-fn encode(
-    mut response: Box<InferenceResponse>,
-    max_message_size: usize,
-) -> Result<Segments, Status> {
+fn encode(response: &mut InferenceResponse, max_message_size: usize) -> Result<Segments, Status> {
     if let Some(error) = response.error() {
         return Err(Status::from(error.clone()));
     }
-    let outputs = response.take_outputs().map(output).collect::<Result<Vec<_>>>()?;
+    let outputs = response
+        .take_outputs()
+        .map(output)
+        .collect::<Result<Vec<_>>>()?;
     let message = InferResponse {
         model_name: response.model().name(),
         model_version: response.model().version(),
@@ -206,19 +228,32 @@ fn encode(
         outputs: &outputs,
     };
     encode_infer_response(&message, max_message_size).map_err(|MessageTooLarge { size }| {
-        let message = format!("SERVER: Sent message larger than max ({size} vs. {max_message_size})");
+        let message =
+            format!("SERVER: Sent message larger than max ({size} vs. {max_message_size})");
         Status::new(Code::ResourceExhausted, message)
     })
 }
 
 fn output(output: OutputTensor) -> Result<InferOutput> {
-    let OutputTensor { name, data_type, shape, buffer } = output;
+    let OutputTensor {
+        name,
+        data_type,
+        shape,
+        buffer,
+    } = output;
     let data = match buffer.map(|buffer| buffer.into_bytes()) {
         None => Bytes::new(),
         Some(Ok(data)) => data,
         Some(Err(_)) => {
-            return Err(Error::internal(format!("output '{name}' does not lie in host memory")));
+            return Err(Error::internal(format!(
+                "output '{name}' does not lie in host memory"
+            )));
         }
     };
-    Ok(InferOutput { name, data_type, shape, data })
+    Ok(InferOutput {
+        name,
+        data_type,
+        shape,
+        data,
+    })
 }

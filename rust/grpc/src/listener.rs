@@ -31,11 +31,17 @@ pub(crate) fn bind(options: &GrpcOptions) -> Result<TcpListener> {
 
 fn resolve(host: &str, port: u16) -> io::Result<SocketAddr> {
     let mut addresses = (host, port).to_socket_addrs()?;
-    addresses.next().ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
+    addresses
+        .next()
+        .ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
 }
 
 fn open(address: SocketAddr, reuse_port: bool) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
     // Lets a new server listen while connections of an earlier one linger.
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(reuse_port)?;
@@ -62,7 +68,11 @@ pub(crate) async fn accept(
 async fn accept_one(listener: &tokio::net::TcpListener) -> TcpStream {
     loop {
         // Taken off this thread's reactor: the socket belongs to the thread it is handed to.
-        match listener.accept().await.and_then(|(socket, _)| socket.into_std()) {
+        match listener
+            .accept()
+            .await
+            .and_then(|(socket, _)| socket.into_std())
+        {
             Ok(socket) => return socket,
             Err(error) => {
                 log::warn!("failed to accept a gRPC connection: {error}");

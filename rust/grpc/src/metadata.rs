@@ -20,10 +20,18 @@ pub(crate) fn model_metadata(
         None => server.ready_versions(&request.name),
     };
     let input = |input: &ModelInput| {
-        tensor(&input.name, input.data_type, &config.full_input_shape(input))
+        tensor(
+            &input.name,
+            input.data_type,
+            &config.full_input_shape(input),
+        )
     };
     let output = |output: &ModelOutput| {
-        tensor(&output.name, output.data_type, &config.full_output_shape(output))
+        tensor(
+            &output.name,
+            output.data_type,
+            &config.full_output_shape(output),
+        )
     };
     Ok(pb::ModelMetadataResponse {
         name: request.name.clone(),

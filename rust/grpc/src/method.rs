@@ -38,18 +38,62 @@ const METHODS: [(&str, &str, Method); 22] = [
     (INFERENCE_SERVICE, "ModelReady", Method::ModelReady),
     (INFERENCE_SERVICE, "ServerMetadata", Method::ServerMetadata),
     (INFERENCE_SERVICE, "ModelMetadata", Method::ModelMetadata),
-    (INFERENCE_SERVICE, "ModelStreamInfer", Method::ModelStreamInfer),
+    (
+        INFERENCE_SERVICE,
+        "ModelStreamInfer",
+        Method::ModelStreamInfer,
+    ),
     (INFERENCE_SERVICE, "ModelConfig", Method::ModelConfig),
-    (INFERENCE_SERVICE, "ModelStatistics", Method::ModelStatistics),
-    (INFERENCE_SERVICE, "RepositoryIndex", Method::RepositoryIndex),
-    (INFERENCE_SERVICE, "RepositoryModelLoad", Method::RepositoryModelLoad),
-    (INFERENCE_SERVICE, "RepositoryModelUnload", Method::RepositoryModelUnload),
-    (INFERENCE_SERVICE, "SystemSharedMemoryStatus", Method::SystemSharedMemoryStatus),
-    (INFERENCE_SERVICE, "SystemSharedMemoryRegister", Method::SystemSharedMemoryRegister),
-    (INFERENCE_SERVICE, "SystemSharedMemoryUnregister", Method::SystemSharedMemoryUnregister),
-    (INFERENCE_SERVICE, "CudaSharedMemoryStatus", Method::CudaSharedMemoryStatus),
-    (INFERENCE_SERVICE, "CudaSharedMemoryRegister", Method::CudaSharedMemoryRegister),
-    (INFERENCE_SERVICE, "CudaSharedMemoryUnregister", Method::CudaSharedMemoryUnregister),
+    (
+        INFERENCE_SERVICE,
+        "ModelStatistics",
+        Method::ModelStatistics,
+    ),
+    (
+        INFERENCE_SERVICE,
+        "RepositoryIndex",
+        Method::RepositoryIndex,
+    ),
+    (
+        INFERENCE_SERVICE,
+        "RepositoryModelLoad",
+        Method::RepositoryModelLoad,
+    ),
+    (
+        INFERENCE_SERVICE,
+        "RepositoryModelUnload",
+        Method::RepositoryModelUnload,
+    ),
+    (
+        INFERENCE_SERVICE,
+        "SystemSharedMemoryStatus",
+        Method::SystemSharedMemoryStatus,
+    ),
+    (
+        INFERENCE_SERVICE,
+        "SystemSharedMemoryRegister",
+        Method::SystemSharedMemoryRegister,
+    ),
+    (
+        INFERENCE_SERVICE,
+        "SystemSharedMemoryUnregister",
+        Method::SystemSharedMemoryUnregister,
+    ),
+    (
+        INFERENCE_SERVICE,
+        "CudaSharedMemoryStatus",
+        Method::CudaSharedMemoryStatus,
+    ),
+    (
+        INFERENCE_SERVICE,
+        "CudaSharedMemoryRegister",
+        Method::CudaSharedMemoryRegister,
+    ),
+    (
+        INFERENCE_SERVICE,
+        "CudaSharedMemoryUnregister",
+        Method::CudaSharedMemoryUnregister,
+    ),
     (INFERENCE_SERVICE, "TraceSetting", Method::TraceSetting),
     (INFERENCE_SERVICE, "LogSettings", Method::LogSettings),
     (HEALTH_SERVICE, "Check", Method::HealthCheck),
@@ -79,7 +123,10 @@ mod tests {
     #[test]
     fn every_method_has_one_path() {
         for (service, name, method) in METHODS {
-            assert_eq!(Method::from_path(&format!("/{service}/{name}")), Some(method));
+            assert_eq!(
+                Method::from_path(&format!("/{service}/{name}")),
+                Some(method)
+            );
         }
     }
 

@@ -16,7 +16,10 @@ pub(crate) async fn guarded<T>(
         let polled = catch_unwind(AssertUnwindSafe(|| handler.as_mut().poll(context)));
         polled.unwrap_or_else(|_| {
             log::error!("a gRPC handler panicked; its call was answered with an error");
-            Poll::Ready(Err(Status::new(Code::Internal, "the request handler failed")))
+            Poll::Ready(Err(Status::new(
+                Code::Internal,
+                "the request handler failed",
+            )))
         })
     })
     .await
@@ -28,9 +31,14 @@ mod tests {
 
     #[test]
     fn a_panic_is_the_error_of_its_call() {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .expect("a runtime");
         let result: Result<(), Status> = runtime.block_on(guarded(async { panic!("broken") }));
-        assert_eq!(result.expect_err("it panicked").code(), Code::Internal as u8);
+        assert_eq!(
+            result.expect_err("it panicked").code(),
+            Code::Internal as u8
+        );
         assert_eq!(runtime.block_on(guarded(async { Ok(7) })), Ok(7));
     }
 }

@@ -75,8 +75,9 @@ impl GrpcServer {
         let local_addr = listener.local_addr().map_err(no_listener)?;
         let drain = Arc::new(Drain::default());
         let (closing, is_closing) = watch::channel(false);
-        let runtimes =
-            (0..options.thread_count.max(1)).map(|_| runtime()).collect::<Result<Vec<_>>>()?;
+        let runtimes = (0..options.thread_count.max(1))
+            .map(|_| runtime())
+            .collect::<Result<Vec<_>>>()?;
         let (sockets, receivers): (Vec<_>, Vec<_>) =
             runtimes.iter().map(|_| mpsc::unbounded_channel()).unzip();
         let acceptor = {
@@ -88,8 +89,11 @@ impl GrpcServer {
         let builder = connection::builder(options);
         let mut threads = Vec::with_capacity(runtimes.len());
         for (index, (runtime, receiver)) in runtimes.into_iter().zip(receivers).enumerate() {
-            let service =
-                Service::new(Arc::clone(server), Arc::clone(&drain), options.max_message_size);
+            let service = Service::new(
+                Arc::clone(server),
+                Arc::clone(&drain),
+                options.max_message_size,
+            );
             let thread = NetworkThread {
                 builder: builder.clone(),
                 service: Arc::new(service),
@@ -98,7 +102,14 @@ impl GrpcServer {
             };
             threads.push(thread.start(index, runtime, receiver)?);
         }
-        Ok(Self { local_addr, drain, closing, acceptor, sockets, threads })
+        Ok(Self {
+            local_addr,
+            drain,
+            closing,
+            acceptor,
+            sockets,
+            threads,
+        })
     }
 
     /// Returns the address that is listened on, with the port the system chose.

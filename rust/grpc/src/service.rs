@@ -33,7 +33,12 @@ pub(crate) struct Service {
 
 impl Service {
     pub(crate) fn new(server: Arc<Server>, drain: Arc<Drain>, max_message_size: usize) -> Self {
-        Self { server, drain, allocator: Arc::new(HeapAllocator), max_message_size }
+        Self {
+            server,
+            drain,
+            allocator: Arc::new(HeapAllocator),
+            max_message_size,
+        }
     }
 
     /// Answers one HTTP/2 request, whatever it is.
@@ -72,7 +77,9 @@ impl Service {
             None => work.await,
             Some(timeout) => {
                 let exceeded = || Status::new(Code::DeadlineExceeded, "Deadline Exceeded");
-                tokio::time::timeout(timeout, work).await.unwrap_or_else(|_| Err(exceeded()))
+                tokio::time::timeout(timeout, work)
+                    .await
+                    .unwrap_or_else(|_| Err(exceeded()))
             }
         }
     }

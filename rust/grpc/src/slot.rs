@@ -25,7 +25,11 @@ impl ResponseSink for ResponseSlot {
             state.response = response;
         }
         state.is_final |= flags.is_final();
-        let waker = if state.is_final { state.waker.take() } else { None };
+        let waker = if state.is_final {
+            state.waker.take()
+        } else {
+            None
+        };
         drop(state);
         if let Some(waker) = waker {
             waker.wake();

@@ -13,7 +13,10 @@ pub(crate) fn model_statistics(
     let version = parse_version(&request.version)?;
     let name = Some(request.name.as_str()).filter(|name| !name.is_empty());
     let statistics = server.statistics(name, version)?;
-    let model_stats = statistics.iter().map(|(model, stats)| one_model(model, stats)).collect();
+    let model_stats = statistics
+        .iter()
+        .map(|(model, stats)| one_model(model, stats))
+        .collect();
     Ok(pb::ModelStatisticsResponse { model_stats })
 }
 
@@ -51,5 +54,8 @@ fn batch((size, stat): (&u32, &BatchStat)) -> pb::InferBatchStatistics {
 
 /// Triton tells every duration, those of nothing as well.
 fn duration(stat: DurationStat) -> Option<pb::StatisticDuration> {
-    Some(pb::StatisticDuration { count: stat.count, ns: stat.ns })
+    Some(pb::StatisticDuration {
+        count: stat.count,
+        ns: stat.ns,
+    })
 }

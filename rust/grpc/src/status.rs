@@ -34,7 +34,10 @@ pub(crate) struct Status {
 
 impl Status {
     pub(crate) fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code: code as u8, message: message.into() }
+        Self {
+            code: code as u8,
+            message: message.into(),
+        }
     }
 
     pub(crate) fn ok() -> Self {
@@ -49,11 +52,6 @@ impl Status {
     #[cfg(test)]
     pub(crate) fn code(&self) -> u8 {
         self.code
-    }
-
-    #[cfg(test)]
-    pub(crate) fn message(&self) -> &str {
-        &self.message
     }
 
     /// Writes the status into trailers, or into the headers of an answer without a message.
@@ -71,7 +69,10 @@ impl Status {
 
 impl From<Error> for Status {
     fn from(error: Error) -> Self {
-        Self { code: error.code().grpc_code(), message: error.message().to_owned() }
+        Self {
+            code: error.code().grpc_code(),
+            message: error.message().to_owned(),
+        }
     }
 }
 

@@ -11,7 +11,10 @@ pub(crate) fn parse_version(text: &str) -> Result<Option<i64>> {
     }
     let number = text.trim_start_matches([' ', '\t', '\n', '\x0b', '\x0c', '\r']);
     let sign_length = usize::from(number.starts_with(['+', '-']));
-    let digits = number[sign_length..].bytes().take_while(u8::is_ascii_digit).count();
+    let digits = number[sign_length..]
+        .bytes()
+        .take_while(u8::is_ascii_digit)
+        .count();
     match number[..sign_length + digits].parse::<i64>() {
         Ok(version) if version >= 0 => Ok(Some(version)),
         Ok(_) => Err(Error::invalid_arg(format!(
@@ -30,7 +33,12 @@ mod tests {
 
     #[test]
     fn versions_are_read_as_stol_does() {
-        for (text, expected) in [("", None), ("3", Some(3)), (" +7x", Some(7)), ("0", Some(0))] {
+        for (text, expected) in [
+            ("", None),
+            ("3", Some(3)),
+            (" +7x", Some(7)),
+            ("0", Some(0)),
+        ] {
             assert_eq!(parse_version(text).expect(text), expected, "{text}");
         }
     }

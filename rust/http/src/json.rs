@@ -8,9 +8,9 @@ mod string;
 mod syntax_error;
 mod writer;
 
-pub use number::Number;
+pub(crate) use number::Number;
 pub(crate) use reader::{Reader, ValueKind};
-pub use syntax_error::{SyntaxError, SyntaxErrorKind};
+pub(crate) use syntax_error::{SyntaxError, SyntaxErrorKind};
 pub(crate) use writer::Writer;
 
 #[cfg(test)]

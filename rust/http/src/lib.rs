@@ -1,5 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
+//! The HTTP door: the KServe v2 protocol with Triton's extensions, and the metrics port.
+//!
+//! Owns the connections, the routes and the wire format of requests and responses ([`codec`]); what
+//! a request means is the engine's business. **Invariants:** every route passes the gate; nothing
+//! is allocated by a client's word before its limit is checked; nothing blocks a network thread
+//! but an inline model; a connection that goes takes its request along. Start with
+//! [`HttpServer`], then `door.rs` for the way of one request and `network.rs` for the threads.
 #![forbid(unsafe_code)]
 
+mod activity;
+mod body;
 pub mod codec;
+mod door;
+mod gate;
+mod infer;
 mod json;
+mod metadata;
+mod metrics_door;
+mod network;
+mod panics;
+mod raw_request;
+mod refusal;
+mod reply;
+mod response;
+mod route;
+mod server;
+mod statistics;
+mod task;
+
+pub use server::{HttpOptions, HttpServer, MetricsServer};

@@ -1,14 +1,53 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `tritongw._core`: the extension module.
+//! `tritongw._core`: the extension module, and the only crate that knows Python.
+//!
+//! Owns the console command's `main`, the classes that a `model.py` meets as `pb_utils`, and the
+//! host that runs such a model, in a worker process or in the server's own. **Invariant:** PyO3's
+//! types stay in here; what crosses to other crates are the values of
+//! [`tritongw_backend_python::host`]. No Rust lock is held while Python code runs. Users import
+//! `tritongw` and `triton_python_backend_utils`, never this module. Start with `model::PythonModel`.
+#![deny(unsafe_code)]
+
+mod array;
+mod buffer;
+mod bytes_array;
+mod command;
+mod dlpack;
+mod dtype;
+mod error;
+mod host;
+mod logger;
+mod model;
+mod parameters;
+mod request;
+mod response;
+mod sender;
+mod tensor;
+mod worker;
+
 use pyo3::prelude::*;
 
-/// The Rust core of tritongw.
+/// The Rust core of tritongw; import what you need from ``tritongw`` instead.
 #[pymodule(gil_used = false)]
 mod _core {
-    use super::*;
-
-    #[pyfunction]
-    fn main(py: Python<'_>, argv: Vec<String>) -> i32 {
-        py.detach(|| i32::from(argv.is_empty()))
-    }
+    #[pymodule_export]
+    use super::bytes_array::{deserialize_bytes_tensor, serialize_byte_tensor};
+    #[pymodule_export]
+    use super::command::main;
+    #[pymodule_export]
+    use super::dtype::{numpy_to_triton_type, triton_to_numpy_type};
+    #[pymodule_export]
+    use super::error::{TritonError, TritonModelException};
+    #[pymodule_export]
+    use super::logger::Logger;
+    #[pymodule_export]
+    use super::request::{InferenceRequest, InferenceTrace, PreferredMemory};
+    #[pymodule_export]
+    use super::response::InferenceResponse;
+    #[pymodule_export]
+    use super::sender::InferenceResponseSender;
+    #[pymodule_export]
+    use super::tensor::{Tensor, get_input_tensor_by_name, get_output_tensor_by_name};
+    #[pymodule_export]
+    use super::worker::worker_main;
 }

@@ -1,1 +1,60 @@
 // SPDX-License-Identifier: Apache-2.0
+//! Puts engine, backends and doors together from the command line.
+//!
+//! Owns start-up order, signals and the drain. **Invariant:** the environment and the command
+//! line are read here and nowhere below. Start with [`main`].
+#![forbid(unsafe_code)]
+
+mod announce;
+mod logging;
+mod options;
+mod serve;
+mod table;
+
+use std::ffi::OsString;
+use std::fmt;
+use std::io::Write;
+
+use clap::Parser;
+use tritongw_backend_onnxruntime::OnnxRuntimeConfig;
+use tritongw_backend_python::PythonBackendConfig;
+
+use crate::options::{Command, CommandLine};
+
+/// What the program that hosts the server brings along.
+pub struct Embedding {
+    /// How Python models are hosted.
+    pub python: PythonBackendConfig,
+    /// Where ONNX Runtime's library is.
+    pub onnxruntime: OnnxRuntimeConfig,
+    /// Whether log messages are printed as they are (`TRITON_SERVER_ESCAPE_LOG_MESSAGES=0`, C009).
+    pub is_log_unescaped: bool,
+}
+
+impl fmt::Debug for Embedding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Embedding").finish_non_exhaustive()
+    }
+}
+
+/// Runs the command line `args`, program name first, and returns the exit status.
+///
+/// Blocks until the server has shut down. Takes over SIGINT and SIGTERM while it serves.
+pub fn main(args: Vec<OsString>, embedding: Embedding) -> i32 {
+    let command_line = match CommandLine::try_parse_from(args) {
+        Ok(command_line) => command_line,
+        Err(error) => {
+            // A closed console leaves nobody to tell.
+            let _ = error.print();
+            return i32::from(error.use_stderr());
+        }
+    };
+    let Command::Serve(args) = command_line.command;
+    match serve::run(&args, embedding) {
+        Ok(()) => 0,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "error: creating server: {error}");
+            1
+        }
+    }
+}

@@ -16,7 +16,8 @@ class GrpcDoor:
     """The inference service at one address."""
 
     def __init__(self, address: str) -> None:
-        self.channel = grpc.insecure_channel(address)
+        unlimited = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+        self.channel = grpc.insecure_channel(address, unlimited)
         self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self.channel)
 
     def call(self, method: str, request: Any) -> Any:

@@ -3,12 +3,11 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 import oracle
-from server_process import ServerProcess
+from tritongw_server import TritongwServer
 
 from support.wire import HttpDoor
 
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import numpy as np
+    from server_process import ServerProcess
 
 T = TypeVar("T")
 
@@ -66,15 +66,7 @@ class ServerStarter:
         log = self.log_directory / f"{name}.log"
         if self.is_oracle:
             return oracle.OracleServer(oracle.install(), repository, log, options, ready_path)
-        command = [
-            *(sys.executable, "-m", "tritongw", "serve"),
-            *("--model-repository", str(repository)),
-            *("--http-address", "127.0.0.1", "--http-port", "0"),
-            *("--grpc-address", "127.0.0.1", "--grpc-port", "0"),
-            *("--metrics-address", "127.0.0.1", "--metrics-port", "0"),
-            *options,
-        ]
-        return ServerProcess(command, log, ready_path=ready_path)
+        return TritongwServer(repository, log, options, ready_path)
 
 
 def rows(array: np.ndarray, count: int) -> np.ndarray:

@@ -36,9 +36,12 @@ class DataType:
     @property
     def numpy_type(self) -> np.dtype[np.generic]:
         """Type of the array that the Python clients take and give."""
-        if self.name == "BF16":
-            return np.dtype(ml_dtypes.bfloat16)
-        names = {"BYTES": "object", "BOOL": "bool"}
+        # ml_dtypes has told numpy of the name.
+        names: dict[str, str] = {
+            "BYTES": "object",
+            "BOOL": "bool",
+            "BF16": ml_dtypes.bfloat16.__name__,
+        }
         return np.dtype(names.get(self.name, self.name.lower().replace("fp", "float")))
 
     @property

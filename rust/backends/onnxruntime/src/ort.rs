@@ -23,4 +23,4 @@ pub(crate) use runtime::{GlobalThreads, Runtime};
 pub(crate) use session::{
     ExecutionMode, OptimizationLevel, RunOptions, Session, SessionSettings, TensorInfo,
 };
-pub(crate) use value::{OutputValue, TensorView};
+pub(crate) use value::{OutputValue, Strings, TensorView};

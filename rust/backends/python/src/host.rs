@@ -144,7 +144,10 @@ pub trait BatchReply: Send + Sync {
         flags: ResponseFlags,
     ) -> Result<()>;
 
-    /// Returns whether the client gave the request up.
+    /// Sees that what was sent is noticed at once; the end of an execution does so too.
+    fn flush(&self);
+
+    /// Returns whether the client gave the request up. May block for a moment.
     fn is_cancelled(&self, index: usize) -> bool;
 
     /// Notes that `execute` has returned: the end of the model's compute time.

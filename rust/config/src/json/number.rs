@@ -35,10 +35,11 @@ fn format(value: f64, few: usize, many: usize, reads_back: impl Fn(&str) -> bool
     let (_, exponent) = digits_and_exponent(&text);
     let is_written_as_integer = decimal.fract() == 0.0
         && usize::try_from(exponent).is_ok_and(|exponent| exponent < precision);
-    if is_written_as_integer {
-        format!("{decimal:.0}")
-    } else {
-        prettify(decimal)
+    // RapidJSON reads "-0" as the integer 0.
+    match decimal {
+        0.0 => "0".to_owned(),
+        _ if is_written_as_integer => format!("{decimal:.0}"),
+        _ => prettify(decimal),
     }
 }
 
@@ -78,6 +79,7 @@ mod tests {
     #[test]
     fn whole_numbers_have_no_point_up_to_the_precision_of_their_type() {
         assert_eq!(from_f32(0.0), "0");
+        assert_eq!(from_f64(-0.0), "0");
         assert_eq!(from_f32(1.0), "1");
         assert_eq!(from_f32(-250.0), "-250");
         assert_eq!(from_f32(999_999.0), "999999");

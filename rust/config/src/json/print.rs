@@ -77,7 +77,7 @@ impl Printer<'_> {
         };
         let field = entry.map_entry_value_field();
         let mut entries: Vec<_> = entries.iter().collect();
-        entries.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        entries.sort_unstable_by_key(|(key, _)| *key);
         self.json.push('{');
         for (index, (key, value)) in entries.into_iter().enumerate() {
             self.separator(index);

@@ -186,16 +186,16 @@ fn what_does_not_fit_is_refused_with_its_place() {
         ),
         (
             r#"{"input": {}}"#,
-            "invalid type: map, expected an array for field 'input' at line 1 column 10",
+            "invalid type: map, expected an array for field 'input' at line 1 column 12",
         ),
         (
             r#"{"input": [null]}"#,
-            "invalid value for field 'input', expected an object, got null at line 1 column 15",
+            "invalid value for field 'input', expected an object, got null at line 1 column 16",
         ),
         (
             r#"{"instance_group": [{"kind": "KIND_TPU"}]}"#,
             "invalid value 'KIND_TPU' for field 'kind', expected one of KIND_AUTO, KIND_GPU, \
-             KIND_CPU, KIND_MODEL at line 1 column 38",
+             KIND_CPU, KIND_MODEL at line 1 column 39",
         ),
         (
             r#"{"dynamic_batching": {}, "sequence_batching": {}}"#,
@@ -208,7 +208,7 @@ fn what_does_not_fit_is_refused_with_its_place() {
         ),
         (
             "[]",
-            "invalid value for field 'model configuration', expected an object, got an array at line 1 column 0",
+            "invalid value for field 'model configuration', expected an object, got an array at line 1 column 2",
         ),
         ("null", "the model configuration is not a JSON object"),
         ("{} {}", "trailing characters at line 1 column 4"),

@@ -16,7 +16,7 @@ pub enum Scheduling {
     /// Requests are merged into batches.
     DynamicBatching(DynamicBatching),
     /// Requests of a sequence go to one instance, in order.
-    SequenceBatching(SequenceBatching),
+    SequenceBatching(Box<SequenceBatching>),
     /// The model is a graph of other models.
     Ensemble(Ensemble),
 }
@@ -29,7 +29,8 @@ impl Scheduling {
                 Self::DynamicBatching(DynamicBatching::from_message(batching, message)?)
             }
             Some(SchedulingChoice::SequenceBatching(batching)) => {
-                Self::SequenceBatching(SequenceBatching::from_message(batching, message)?)
+                let batching = SequenceBatching::from_message(batching, message)?;
+                Self::SequenceBatching(Box::new(batching))
             }
             Some(SchedulingChoice::EnsembleScheduling(ensemble)) => {
                 return Ok(Self::Ensemble(Ensemble::from_message(ensemble, message)?));

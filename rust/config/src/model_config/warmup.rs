@@ -34,7 +34,7 @@ pub struct WarmupInput {
 pub struct WarmupSample {
     /// Name for messages.
     pub name: String,
-    /// Requests of batch size 1 that are executed together; 0 skips the sample.
+    /// Requests of batch size 1 that are executed together, at least one.
     pub batch_size: u32,
     /// Tensors.
     pub inputs: Vec<WarmupInput>,
@@ -42,13 +42,21 @@ pub struct WarmupSample {
     pub count: u32,
 }
 
+/// Samples of batch size 0 are skipped, whatever else they say.
 pub(super) fn from_message(message: &pb::ModelConfig) -> Result<Vec<WarmupSample>> {
-    message.model_warmup.iter().map(sample).collect()
+    message
+        .model_warmup
+        .iter()
+        .filter(|sample| sample.batch_size > 0)
+        .map(sample)
+        .collect()
 }
 
 fn sample(message: &pb::ModelWarmup) -> Result<WarmupSample> {
-    let inputs = message.inputs.iter();
-    let inputs = inputs.map(|(name, input)| warmup_input(name, input, &message.name));
+    let inputs = message
+        .inputs
+        .iter()
+        .map(|(name, input)| warmup_input(name, input));
     Ok(WarmupSample {
         name: message.name.clone(),
         batch_size: message.batch_size,
@@ -57,26 +65,25 @@ fn sample(message: &pb::ModelWarmup) -> Result<WarmupSample> {
     })
 }
 
-fn warmup_input(name: &str, input: &pb::model_warmup::Input, sample: &str) -> Result<WarmupInput> {
-    let subject = format!("warmup setting input '{name}' of sample '{sample}' ");
+fn warmup_input(name: &str, input: &pb::model_warmup::Input) -> Result<WarmupInput> {
     if input.dims.iter().any(|dim| *dim < 0) {
         return Err(Error::invalid_arg(format!(
-            "{subject}must not have variable dimensions"
+            "warmup setting expects all variable-size dimensions are specified for input '{name}'"
         )));
     }
+    let Some(data) = &input.input_data_type else {
+        return Err(Error::invalid_arg(format!(
+            "warmup setting expects input '{name}' to have input_data_type set"
+        )));
+    };
     Ok(WarmupInput {
         name: CName::new(name),
-        data_type: data_type(input.data_type, &subject)?,
+        data_type: data_type(input.data_type, &format!("warmup setting input '{name}' "))?,
         dims: Shape::from_slice(&input.dims),
-        data: match &input.input_data_type {
-            Some(InputDataType::ZeroData(_)) => WarmupData::Zero,
-            Some(InputDataType::RandomData(_)) => WarmupData::Random,
-            Some(InputDataType::InputDataFile(file)) => WarmupData::File(file.clone()),
-            None => {
-                return Err(Error::invalid_arg(format!(
-                    "{subject}must specify its data"
-                )));
-            }
+        data: match data {
+            InputDataType::ZeroData(_) => WarmupData::Zero,
+            InputDataType::RandomData(_) => WarmupData::Random,
+            InputDataType::InputDataFile(file) => WarmupData::File(file.clone()),
         },
     })
 }

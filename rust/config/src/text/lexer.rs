@@ -100,35 +100,19 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    /// Measures an integer (decimal, octal, hexadecimal) or a float with optional suffix `f`.
+    /// Measures a number, which no letter, digit or point may follow.
     fn number_length(&self, rest: &str) -> Result<usize, Fault> {
-        let digits = |from: usize| {
-            let after = rest[from..].trim_start_matches(|c: char| c.is_ascii_digit());
-            rest.len() - after.len()
-        };
-        let length = if rest.starts_with("0x") || rest.starts_with("0X") {
-            let after = rest[2..].trim_start_matches(|c: char| c.is_ascii_hexdigit());
-            rest.len() - after.len()
-        } else {
-            let mut length = digits(0);
-            if rest[length..].starts_with('.') {
-                length = digits(length + 1);
-            }
-            if rest[length..].starts_with(['e', 'E']) {
-                let sign = usize::from(rest[length + 1..].starts_with(['+', '-']));
-                length = digits(length + 1 + sign);
-            }
-            length + usize::from(rest[length..].starts_with(['f', 'F']))
+        let length = match rest.as_bytes() {
+            [b'0', b'x' | b'X', ..] => hexadecimal_length(rest),
+            _ => decimal_length(rest),
         };
         let follows = |c: char| c == '_' || c == '.' || c.is_ascii_alphanumeric();
-        if rest[length..].starts_with(follows)
-            || rest[..length].ends_with(['x', 'X', 'e', 'E', '+', '-'])
-                && !is_hex_number(&rest[..length])
-        {
-            let word = rest.split(|c| !follows(c)).next().unwrap_or(rest);
-            return Err(Fault::new(self.offset, format!("'{word}' is no number")));
-        }
-        Ok(length)
+        length
+            .filter(|length| !rest[*length..].starts_with(follows))
+            .ok_or_else(|| {
+                let word = rest.split(|c| !follows(c)).next().unwrap_or(rest);
+                Fault::new(self.offset, format!("'{word}' is no number"))
+            })
     }
 
     /// Measures a string up to its closing quote, which must be on the same line.
@@ -156,6 +140,26 @@ fn identifier_length(rest: &str) -> usize {
         .unwrap_or(rest.len())
 }
 
-fn is_hex_number(text: &str) -> bool {
-    text.len() > 2 && (text.starts_with("0x") || text.starts_with("0X"))
+fn hexadecimal_length(rest: &str) -> Option<usize> {
+    let digits = rest[2..].bytes().take_while(u8::is_ascii_hexdigit).count();
+    (digits > 0).then_some(2 + digits)
+}
+
+/// Measures an integer or a float; the latter may end in `f`.
+fn decimal_length(rest: &str) -> Option<usize> {
+    let digits = |from: usize| rest[from..].bytes().take_while(u8::is_ascii_digit).count();
+    let mut length = digits(0);
+    if rest[length..].starts_with('.') {
+        length += 1 + digits(length + 1);
+    }
+    if rest[length..].starts_with(['e', 'E']) {
+        length += 1;
+        length += usize::from(rest[length..].starts_with(['+', '-']));
+        let exponent = digits(length);
+        if exponent == 0 {
+            return None;
+        }
+        length += exponent;
+    }
+    Some(length + usize::from(rest[length..].starts_with(['f', 'F'])))
 }

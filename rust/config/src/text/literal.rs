@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 use prost_reflect::{EnumDescriptor, Kind, Value};
 
+use crate::suggest;
+
 /// A number or a word where a value should stand.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Literal<'a> {
@@ -116,5 +118,20 @@ pub(super) fn expectation(kind: &Kind) -> String {
         Kind::String | Kind::Bytes => "a string in quotes".to_owned(),
         Kind::Enum(descriptor) => format!("a value of {}", descriptor.name()),
         Kind::Message(descriptor) => format!("a message {} in braces", descriptor.name()),
+    }
+}
+
+/// Names the value that was meant, or all there are; nothing for a field that is no enum.
+pub(super) fn enum_hint(kind: &Kind, shown: &str) -> String {
+    let Kind::Enum(descriptor) = kind else {
+        return String::new();
+    };
+    let names: Vec<String> = descriptor
+        .values()
+        .map(|value| value.name().to_owned())
+        .collect();
+    match suggest::nearest(shown.trim_matches(['\'', '"']), names.iter().cloned()) {
+        Some(name) => format!(", did you mean {name}?"),
+        None => format!(", there are {}", names.join(", ")),
     }
 }

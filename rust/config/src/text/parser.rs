@@ -5,7 +5,7 @@ use prost_reflect::{
 
 use super::error::Fault;
 use super::lexer::{Lexer, Token, TokenKind};
-use super::literal::{Literal, expectation};
+use super::literal::{Literal, enum_hint, expectation};
 use super::unescape::unescape;
 use crate::suggest;
 
@@ -232,24 +232,24 @@ impl<'a> Parser<'a> {
         offset: usize,
         shown: &str,
     ) -> Result<Option<Value>, Fault> {
-        let mut text = format!(
-            "expected {} for '{}', got {shown}",
-            expectation(kind),
-            field.name()
-        );
-        if let Kind::Enum(descriptor) = kind {
-            let names = descriptor.values().map(|value| value.name().to_owned());
-            if let Some(name) = suggest::nearest(shown.trim_matches(['\'', '"']), names) {
-                text += &format!(", did you mean {name}?");
-            }
-        }
-        self.note(offset, text)?;
+        let (expected, hint) = (expectation(kind), enum_hint(kind, shown));
+        self.note(
+            offset,
+            format!(
+                "expected {expected} for '{}', got {shown}{hint}",
+                field.name()
+            ),
+        )?;
         Ok(None)
     }
 
     /// Passes over the value of an unknown field, whatever it is.
     fn skip_value(&mut self) -> Result<(), Fault> {
         self.consume(":")?;
+        if self.current.kind == TokenKind::String {
+            return self.string().map(drop);
+        }
+        self.consume("-")?;
         let mut open: Vec<&str> = Vec::new();
         loop {
             let token = self.current;
@@ -258,18 +258,13 @@ impl<'a> Parser<'a> {
                 (TokenKind::Symbol, "{") => open.push("}"),
                 (TokenKind::Symbol, "<") => open.push(">"),
                 (TokenKind::Symbol, "[") => open.push("]"),
-                (TokenKind::Symbol, "}" | ">" | "]") => {
-                    if open.pop() != Some(token.text) {
-                        return Err(self.unexpected("a value"));
-                    }
-                }
-                (TokenKind::String, _) if open.is_empty() => {
-                    return self.string().map(drop);
+                (TokenKind::Symbol, closing @ ("}" | ">" | "]")) if open.pop() != Some(closing) => {
+                    return Err(self.unexpected("a value"));
                 }
                 _ => {}
             }
             self.advance()?;
-            if open.is_empty() && !token.is_symbol("-") {
+            if open.is_empty() {
                 return Ok(());
             }
         }
@@ -330,10 +325,9 @@ fn store(field: &FieldDescriptor, message: &mut DynamicMessage, value: Value) {
 }
 
 fn unknown_field(name: &str, descriptor: &MessageDescriptor) -> String {
-    let mut text = format!("unknown field '{name}' in {}", descriptor.name());
-    let names = descriptor.fields().map(|field| field.name().to_owned());
-    if let Some(nearest) = suggest::nearest(name, names) {
-        text += &format!(", did you mean '{nearest}'?");
-    }
-    text
+    let mut names = descriptor.fields().map(|field| field.name().to_owned());
+    let hint = suggest::nearest(name, &mut names)
+        .map(|nearest| format!(", did you mean '{nearest}'?"))
+        .unwrap_or_default();
+    format!("unknown field '{name}' in {}{hint}", descriptor.name())
 }

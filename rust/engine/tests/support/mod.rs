@@ -218,6 +218,10 @@ pub fn write_model(repository: &TempDir, name: &str, versions: &[&str], config: 
 }
 
 pub fn serve_repository(script: Script, repository: TempDir) -> Fixture {
+    serve_with(script, repository, ServerOptions::default())
+}
+
+pub fn serve_with(script: Script, repository: TempDir, options: ServerOptions) -> Fixture {
     let (executions, receiver) = channel();
     let controls = Arc::new(Mutex::new(Vec::new()));
     let backend = ScriptedBackend {
@@ -227,7 +231,7 @@ pub fn serve_repository(script: Script, repository: TempDir) -> Fixture {
     };
     let options = ServerOptions {
         model_repositories: vec![repository.path().to_owned()],
-        ..ServerOptions::default()
+        ..options
     };
     let server = Server::new(options, vec![Arc::new(backend)]).expect("the repository is readable");
     let backend = Handle {

@@ -123,7 +123,11 @@ fn fits(number: u32, value: Value<'_>) -> bool {
 }
 
 fn count_fixed(packed: &[u8], width: usize) -> Result<usize, MalformedMessage> {
-    if packed.len().is_multiple_of(width) { Ok(packed.len() / width) } else { Err(MalformedMessage) }
+    if packed.len().is_multiple_of(width) {
+        Ok(packed.len() / width)
+    } else {
+        Err(MalformedMessage)
+    }
 }
 
 fn put_packed(tensor: &mut Vec<u8>, mut packed: &[u8], data_type: DataType) {

@@ -77,7 +77,11 @@ pub type Parameters<'a> = SmallVec<[(&'a str, InferParameter<'a>); 0]>;
 pub fn decode_infer_request(message: &Bytes) -> Result<InferRequest<'_>, MalformedMessage> {
     let mut request = InferRequest::default();
     for field in Fields::new(message) {
-        let Field { number, value: Value::Bytes(value) } = field? else {
+        let Field {
+            number,
+            value: Value::Bytes(value),
+        } = field?
+        else {
             continue;
         };
         match number {
@@ -100,8 +104,14 @@ pub fn peek_model(beginning: &[u8]) -> Option<(&str, &str)> {
     let mut model = None;
     for field in Fields::new(beginning).map_while(Result::ok) {
         match field {
-            Field { number: 1, value: Value::Bytes(name) } => model = Some((text(name).ok()?, "")),
-            Field { number: 2, value: Value::Bytes(version) } => model.as_mut()?.1 = text(version).ok()?,
+            Field {
+                number: 1,
+                value: Value::Bytes(name),
+            } => model = Some((text(name).ok()?, "")),
+            Field {
+                number: 2,
+                value: Value::Bytes(version),
+            } => model.as_mut()?.1 = text(version).ok()?,
             _ => break,
         }
     }
@@ -132,7 +142,11 @@ fn decode_input(message: &[u8]) -> Result<InferInput<'_>, MalformedMessage> {
 fn decode_output(message: &[u8]) -> Result<RequestedOutput<'_>, MalformedMessage> {
     let mut output = RequestedOutput::default();
     for field in Fields::new(message) {
-        let Field { number, value: Value::Bytes(value) } = field? else {
+        let Field {
+            number,
+            value: Value::Bytes(value),
+        } = field?
+        else {
             continue;
         };
         match number {
@@ -153,8 +167,14 @@ fn decode_parameter<'a>(
     let mut parameter = InferParameter::Unset;
     for field in Fields::new(entry) {
         match field? {
-            Field { number: 1, value: Value::Bytes(value) } => name = text(value)?,
-            Field { number: 2, value: Value::Bytes(value) } => {
+            Field {
+                number: 1,
+                value: Value::Bytes(value),
+            } => name = text(value)?,
+            Field {
+                number: 2,
+                value: Value::Bytes(value),
+            } => {
                 merge_choice(value, &mut parameter)?;
             }
             _ => {}

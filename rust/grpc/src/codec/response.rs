@@ -50,7 +50,11 @@ pub struct MessageTooLarge {
 
 impl fmt::Display for MessageTooLarge {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "a message of {} bytes is too large to be sent", self.size)
+        write!(
+            f,
+            "a message of {} bytes is too large to be sent",
+            self.size
+        )
     }
 }
 
@@ -107,7 +111,11 @@ fn head_capacity(response: &InferResponse<'_>) -> usize {
         .outputs
         .iter()
         .map(|output| {
-            let copied = if output.data.len() <= COPY_LIMIT { output.data.len() } else { 0 };
+            let copied = if output.data.len() <= COPY_LIMIT {
+                output.data.len()
+            } else {
+                0
+            };
             48 + output.name.len() + 10 * output.shape.len() + copied
         })
         .sum();

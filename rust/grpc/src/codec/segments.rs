@@ -53,10 +53,16 @@ impl Buf for Segments {
     }
 
     fn advance(&mut self, mut count: usize) {
-        assert!(count <= self.remaining, "advanced past the end of the message");
+        assert!(
+            count <= self.remaining,
+            "advanced past the end of the message"
+        );
         self.remaining -= count;
         while count > 0 {
-            let piece = self.pieces.front_mut().expect("INVARIANT: `remaining` bytes are held");
+            let piece = self
+                .pieces
+                .front_mut()
+                .expect("INVARIANT: `remaining` bytes are held");
             if count < piece.len() {
                 piece.advance(count);
                 return;

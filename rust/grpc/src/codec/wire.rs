@@ -58,7 +58,10 @@ impl<'a> Fields<'a> {
                 self.skip_group(number)?;
                 continue;
             }
-            return Ok(Some(Field { number, value: self.value(wire_type)? }));
+            return Ok(Some(Field {
+                number,
+                value: self.value(wire_type)?,
+            }));
         }
         Ok(None)
     }
@@ -66,7 +69,11 @@ impl<'a> Fields<'a> {
     fn tag(&mut self) -> Result<(u32, u32), MalformedMessage> {
         let tag = u32::try_from(read_varint(&mut self.rest)?).map_err(|_| MalformedMessage)?;
         let number = tag >> 3;
-        if number == 0 { Err(MalformedMessage) } else { Ok((number, tag & 7)) }
+        if number == 0 {
+            Err(MalformedMessage)
+        } else {
+            Ok((number, tag & 7))
+        }
     }
 
     fn value(&mut self, wire_type: u32) -> Result<Value<'a>, MalformedMessage> {
@@ -75,10 +82,9 @@ impl<'a> Fields<'a> {
             FIXED64 => Value::Fixed64(u64::from_le_bytes(self.array()?)),
             FIXED32 => Value::Fixed32(u32::from_le_bytes(self.array()?)),
             LENGTH_DELIMITED => {
-                let length = usize::try_from(read_varint(&mut self.rest)?)
-                    .map_err(|_| MalformedMessage)?;
-                let (value, rest) =
-                    self.rest.split_at_checked(length).ok_or(MalformedMessage)?;
+                let length =
+                    usize::try_from(read_varint(&mut self.rest)?).map_err(|_| MalformedMessage)?;
+                let (value, rest) = self.rest.split_at_checked(length).ok_or(MalformedMessage)?;
                 self.rest = rest;
                 Value::Bytes(value)
             }
@@ -97,7 +103,9 @@ impl<'a> Fields<'a> {
         while let Some(&innermost) = open.last() {
             let (number, wire_type) = self.tag()?;
             match wire_type {
-                START_GROUP if open.len() as u32 >= MAX_GROUP_DEPTH => return Err(MalformedMessage),
+                START_GROUP if open.len() as u32 >= MAX_GROUP_DEPTH => {
+                    return Err(MalformedMessage);
+                }
                 START_GROUP => open.push(number),
                 END_GROUP if number == innermost => {
                     open.pop();
@@ -151,7 +159,11 @@ pub(super) fn count_varints(packed: &[u8]) -> Result<usize, MalformedMessage> {
             return Err(MalformedMessage);
         }
     }
-    if length == 0 { Ok(count) } else { Err(MalformedMessage) }
+    if length == 0 {
+        Ok(count)
+    } else {
+        Err(MalformedMessage)
+    }
 }
 
 /// Returns the text of a `string` field, which must be UTF-8.

@@ -50,7 +50,10 @@ pub(super) fn read(
 }
 
 /// Integers are narrowed without a check, as Triton does.
-#[expect(clippy::cast_possible_truncation, reason = "Triton narrows in the same way")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "Triton narrows in the same way"
+)]
 fn read_numbers(reader: &mut Reader<'_>, data: &mut JsonData, data_type: DataType) -> Result<()> {
     let data_bytes = data;
     macro_rules! elements {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 use smallvec::SmallVec;
-use tritongw_types::Error;
+use tritongw_types::{CName, Error};
 
 use super::input::{self, HeadInput};
 use super::output::{self, HeadOutput, OutputEncoding};
@@ -18,7 +18,7 @@ const MAX_ITEMS: usize = 4096;
 #[derive(Clone, Debug, Default)]
 pub struct InferHead {
     /// Id of the request, empty if there is none.
-    pub id: String,
+    pub id: CName,
     /// Parameters, in order, without `binary_data_output`.
     pub parameters: Vec<HeadParameter>,
     /// Inputs, in order.
@@ -34,7 +34,9 @@ impl InferHead {
     pub fn take_output_encoding(&mut self) -> OutputEncoding {
         match self.outputs.take() {
             Some(outputs) if !outputs.is_empty() => OutputEncoding::Each(outputs),
-            _ => OutputEncoding::All { is_binary: self.binary_data_output },
+            _ => OutputEncoding::All {
+                is_binary: self.binary_data_output,
+            },
         }
     }
 }
@@ -81,7 +83,7 @@ impl HeadReader {
     fn read_member(&mut self, reader: &mut Reader<'_>, member: &str) -> Result<()> {
         match member {
             "id" if !self.has_id => {
-                self.head.id = read_string(reader, member)?;
+                self.head.id = CName::new(&read_string(reader, member)?);
                 self.has_id = true;
             }
             "parameters" if !self.has_parameters => {
@@ -114,7 +116,10 @@ impl HeadReader {
             }
             let value = parameter::read(reader, name)?;
             check_room("parameters", self.head.parameters.len())?;
-            self.head.parameters.push(HeadParameter { name: name.to_owned(), value });
+            self.head.parameters.push(HeadParameter {
+                name: name.to_owned(),
+                value,
+            });
             Ok::<_, ReadError>(())
         })
     }

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use tritongw_engine::InputTensor;
 use tritongw_types::{DataType, Error, Shape, ShapeError};
@@ -22,8 +24,9 @@ pub struct HeadInput {
 /// finds the first.
 #[derive(Default)]
 struct Fields<'a> {
-    name: Option<String>,
-    data_type_name: Option<String>,
+    name: Option<Cow<'a, str>>,
+    // Whether there was a name, known or not.
+    has_data_type: bool,
     data_type: Option<DataType>,
     shape: Option<Shape>,
     data: Data<'a>,
@@ -57,10 +60,9 @@ impl<'a> Fields<'a> {
     fn read_member(&mut self, reader: &mut Reader<'a>, member: &str) -> Result<()> {
         match member {
             "name" if self.name.is_none() => self.name = Some(read_string(reader, member)?),
-            "datatype" if self.data_type_name.is_none() => {
-                let name = read_string(reader, member)?;
-                self.data_type = DataType::from_protocol_str(&name);
-                self.data_type_name = Some(name);
+            "datatype" if !self.has_data_type => {
+                self.data_type = DataType::from_protocol_str(&read_string(reader, member)?);
+                self.has_data_type = true;
             }
             "shape" if self.shape.is_none() => self.shape = Some(read_shape(reader)?),
             "data" if matches!(self.data, Data::Absent) => self.data = self.read_data(reader)?,
@@ -75,7 +77,10 @@ impl<'a> Fields<'a> {
     fn read_data(&self, reader: &mut Reader<'a>) -> Result<Data<'a>> {
         match self.data_type {
             Some(data_type) if data::has_json_form(data_type) => {
-                let expected = self.shape.as_ref().and_then(|shape| shape.element_count().ok());
+                let expected = self
+                    .shape
+                    .as_ref()
+                    .and_then(|shape| shape.element_count().ok());
                 data::read(reader, data_type, expected).map(Data::Read)
             }
             _ => {
@@ -110,7 +115,9 @@ impl<'a> Fields<'a> {
     fn finish(self) -> Result<HeadInput> {
         self.check_one_source()?;
         let name = self.name.ok_or_else(|| missing_member("name"))?;
-        self.data_type_name.ok_or_else(|| missing_member("datatype"))?;
+        if !self.has_data_type {
+            return Err(missing_member("datatype"));
+        }
         let data_type = self
             .data_type
             .ok_or_else(|| Error::invalid_arg(format!("invalid datatype for input {name}")))?;
@@ -124,7 +131,10 @@ impl<'a> Fields<'a> {
         if let Some(size) = self.binary_data_size {
             let size = size.ok_or_else(|| unable_to_parse("binary_data_size", NOT_UNSIGNED))?;
             let tensor = InputTensor::new(&name, data_type, shape, Bytes::new());
-            return Ok(HeadInput { tensor, binary_data_size: Some(size) });
+            return Ok(HeadInput {
+                tensor,
+                binary_data_size: Some(size),
+            });
         }
         if !data::has_json_form(data_type) {
             return Err(Error::invalid_arg(format!(
@@ -142,7 +152,10 @@ impl<'a> Fields<'a> {
         };
         check_count(&shape, data.count)?;
         let tensor = InputTensor::new(&name, data_type, shape, Bytes::from(data.bytes));
-        Ok(HeadInput { tensor, binary_data_size: None })
+        Ok(HeadInput {
+            tensor,
+            binary_data_size: None,
+        })
     }
 
     fn check_one_source(&self) -> Result<()> {
@@ -156,7 +169,11 @@ impl<'a> Fields<'a> {
             return Ok(());
         }
         let names: String = given.iter().map(|(name, _)| *name).collect();
-        let what = if given.is_empty() { "no field is set".into() } else { format!("set{names}") };
+        let what = if given.is_empty() {
+            "no field is set".into()
+        } else {
+            format!("set{names}")
+        };
         Err(Error::invalid_arg(format!(
             "Input must set only one of the following fields: 'data', 'binary_data_size' in \
              'parameters', 'shared_memory_region' in 'parameters'. But {what}"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 use smallvec::SmallVec;
-use tritongw_types::Error;
+use tritongw_types::{CName, Error};
 
 use super::read_error::{ReadError, Result, missing_member, read_bool, read_string};
 use crate::json::{Reader, ValueKind};
@@ -9,7 +9,7 @@ use crate::json::{Reader, ValueKind};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeadOutput {
     /// Name.
-    pub name: String,
+    pub name: CName,
     /// Whether its data should come behind the head of the response.
     pub is_binary: bool,
 }
@@ -31,9 +31,9 @@ impl OutputEncoding {
     pub fn is_binary(&self, name: &str) -> bool {
         match self {
             Self::All { is_binary } => *is_binary,
-            Self::Each(outputs) => {
-                outputs.iter().any(|output| output.is_binary && output.name == name)
-            }
+            Self::Each(outputs) => outputs
+                .iter()
+                .any(|output| output.is_binary && output.name == *name),
         }
     }
 }
@@ -45,7 +45,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Result<HeadOutput> {
     if reader.kind() == ValueKind::Object {
         reader.read_object(|reader, member| match member {
             "name" if name.is_none() => {
-                name = Some(read_string(reader, member)?);
+                name = Some(CName::new(&read_string(reader, member)?));
                 Ok(())
             }
             "parameters" if reader.kind() == ValueKind::Object => {
@@ -63,7 +63,10 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Result<HeadOutput> {
         ))
         .into());
     }
-    Ok(HeadOutput { name, is_binary: parameters.is_binary.unwrap_or(false) })
+    Ok(HeadOutput {
+        name,
+        is_binary: parameters.is_binary.unwrap_or(false),
+    })
 }
 
 #[derive(Default)]

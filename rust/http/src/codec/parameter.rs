@@ -2,7 +2,7 @@
 //! Request parameters (P055, P056).
 
 use tritongw_engine::parameters::RequestParameter;
-use tritongw_types::Error;
+use tritongw_types::{CName, Error};
 
 use super::read_error::{ReadError, Result, read_bool, read_string, read_unsigned};
 use crate::json::{Number, Reader, ValueKind};
@@ -11,7 +11,7 @@ use crate::json::{Number, Reader, ValueKind};
 #[derive(Clone, Debug, PartialEq)]
 pub struct HeadParameter {
     /// Name.
-    pub name: String,
+    pub name: CName,
     /// Value.
     pub value: HeadParameterValue,
 }
@@ -49,9 +49,7 @@ impl HeadParameterValue {
 pub(super) fn read(reader: &mut Reader<'_>, name: &str) -> Result<HeadParameterValue> {
     match name {
         "sequence_id" => read_sequence_id(reader),
-        "sequence_start" | "sequence_end" => {
-            read_bool(reader, name).map(HeadParameterValue::Bool)
-        }
+        "sequence_start" | "sequence_end" => read_bool(reader, name).map(HeadParameterValue::Bool),
         "priority" | "timeout" => read_unsigned(reader, name).map(HeadParameterValue::UInt),
         _ if name.starts_with("triton_") => Err(Error::invalid_arg(
             "parameter keys starting with 'triton_' are reserved for Triton usage and should not \
@@ -70,12 +68,13 @@ fn read_sequence_id(reader: &mut Reader<'_>) -> Result<HeadParameterValue> {
         reader.skip_value()?;
         return Ok(HeadParameterValue::UInt(id));
     }
-    read_string(reader, "sequence_id").map(HeadParameterValue::String)
+    let id = read_string(reader, "sequence_id")?;
+    Ok(HeadParameterValue::String(id.into_owned()))
 }
 
 fn read_custom(reader: &mut Reader<'_>, name: &str) -> Result<HeadParameterValue> {
     Ok(match reader.kind() {
-        ValueKind::String => HeadParameterValue::String(read_string(reader, name)?),
+        ValueKind::String => HeadParameterValue::String(read_string(reader, name)?.into_owned()),
         ValueKind::Bool => HeadParameterValue::Bool(reader.read_bool()?),
         ValueKind::Number => match reader.read_number()? {
             Number::Int(value) => HeadParameterValue::Int(value),

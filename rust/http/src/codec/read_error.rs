@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+use std::borrow::Cow;
+
 use tritongw_types::Error;
 
 use crate::json::{Reader, SyntaxError, ValueKind};
@@ -29,8 +31,7 @@ pub(super) const NOT_A_STRING: &str = "attempt to access JSON non-string as stri
 pub(super) const NOT_AN_ARRAY: &str = "attempt to access JSON non-array as array";
 pub(super) const NOT_A_BOOL: &str = "attempt to access JSON non-boolean as boolean";
 pub(super) const NOT_A_NUMBER: &str = "attempt to access JSON non-number as double";
-pub(super) const NOT_SIGNED: &str =
-    "attempt to access JSON non-signed-integer as signed-integer";
+pub(super) const NOT_SIGNED: &str = "attempt to access JSON non-signed-integer as signed-integer";
 pub(super) const NOT_UNSIGNED: &str =
     "attempt to access JSON non-unsigned-integer as unsigned-integer";
 
@@ -39,15 +40,21 @@ pub(super) fn unable_to_parse(field: &str, problem: &str) -> ReadError {
 }
 
 pub(super) fn missing_member(field: &str) -> ReadError {
-    unable_to_parse(field, &format!("attempt to access non-existing object member '{field}'"))
+    unable_to_parse(
+        field,
+        &format!("attempt to access non-existing object member '{field}'"),
+    )
 }
 
 /// Reads a string; bytes that are not UTF-8 become replacement characters.
-pub(super) fn read_string(reader: &mut Reader<'_>, field: &str) -> Result<String> {
+pub(super) fn read_string<'a>(reader: &mut Reader<'a>, field: &str) -> Result<Cow<'a, str>> {
     if reader.kind() != ValueKind::String {
         return Err(unable_to_parse(field, NOT_A_STRING));
     }
-    Ok(String::from_utf8_lossy(&reader.read_string()?).into_owned())
+    Ok(match reader.read_string()? {
+        Cow::Borrowed(text) => String::from_utf8_lossy(text),
+        Cow::Owned(text) => Cow::Owned(String::from_utf8_lossy(&text).into_owned()),
+    })
 }
 
 pub(super) fn read_bool(reader: &mut Reader<'_>, field: &str) -> Result<bool> {

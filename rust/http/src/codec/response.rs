@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 use bytes::Bytes;
 use smallvec::SmallVec;
-use tritongw_engine::buffer::OutputBuffer;
 use tritongw_engine::OutputTensor;
+use tritongw_engine::buffer::OutputBuffer;
 use tritongw_types::{
     BytesElements, DataType, Error, Parameter, ParameterValue, Result, bytes_element_count,
 };
@@ -57,7 +57,10 @@ pub fn encode_infer_response(
     }
     writer.end_array();
     writer.end_object();
-    Ok(EncodedResponse { head: writer.into_bytes().into(), tensors })
+    Ok(EncodedResponse {
+        head: writer.into_bytes().into(),
+        tensors,
+    })
 }
 
 fn write_head(writer: &mut Writer, response: &ResponseHead<'_>) {
@@ -106,7 +109,9 @@ fn write_binary_output(writer: &mut Writer, output: OutputTensor) -> Result<Opti
         None => Bytes::new(),
         Some(Ok(data)) => data,
         Some(Err(foreign)) => {
-            let data = foreign.as_slice().ok_or_else(|| not_in_host_memory(&output.name))?;
+            let data = foreign
+                .as_slice()
+                .ok_or_else(|| not_in_host_memory(&output.name))?;
             Bytes::copy_from_slice(data)
         }
     };
@@ -122,7 +127,9 @@ fn write_binary_output(writer: &mut Writer, output: OutputTensor) -> Result<Opti
 fn write_json_output(writer: &mut Writer, output: &OutputTensor) -> Result<()> {
     let data = match &output.buffer {
         None => &[],
-        Some(buffer) => buffer.as_slice().ok_or_else(|| not_in_host_memory(&output.name))?,
+        Some(buffer) => buffer
+            .as_slice()
+            .ok_or_else(|| not_in_host_memory(&output.name))?,
     };
     check_size(output, data)?;
     begin_output(writer, output);
@@ -146,7 +153,9 @@ fn write_json_output(writer: &mut Writer, output: &OutputTensor) -> Result<()> {
         DataType::Int32 => each(data, |element| writer.integer(i32::from_le_bytes(element))),
         DataType::Int64 => each(data, |element| writer.integer(i64::from_le_bytes(element))),
         // Widened, then printed as a double: 0.1 becomes 0.10000000149011612, as in Triton.
-        DataType::Fp32 => each(data, |element| writer.double(f32::from_le_bytes(element).into())),
+        DataType::Fp32 => each(data, |element| {
+            writer.double(f32::from_le_bytes(element).into())
+        }),
         DataType::Fp64 => each(data, |element| writer.double(f64::from_le_bytes(element))),
         DataType::Bytes => write_strings(writer, output, data)?,
     }
@@ -185,13 +194,17 @@ fn check_size(output: &OutputTensor, data: &[u8]) -> Result<()> {
         .element_count()
         .map_err(|source| wrong_data(output).with_source(source))?;
     let got = match output.data_type.element_size() {
-        Some(size) if data.len() % size == 0 => data.len() / size,
+        Some(size) if data.len().is_multiple_of(size) => data.len() / size,
         Some(_) => return Err(wrong_data(output)),
         None => {
             bytes_element_count(data).map_err(|source| wrong_data(output).with_source(source))?
         }
     };
-    if got == expected { Ok(()) } else { Err(wrong_data(output)) }
+    if got == expected {
+        Ok(())
+    } else {
+        Err(wrong_data(output))
+    }
 }
 
 fn wrong_data(output: &OutputTensor) -> Error {

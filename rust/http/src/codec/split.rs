@@ -35,10 +35,14 @@ fn leading_integer(text: &[u8]) -> Option<usize> {
         [b'+', rest @ ..] => (false, rest),
         _ => (false, text),
     };
-    let value = digits.iter().take_while(|byte| byte.is_ascii_digit()).try_fold(
-        0_usize,
-        |value, digit| value.checked_mul(10)?.checked_add(usize::from(digit - b'0')),
-    )?;
+    let value = digits
+        .iter()
+        .take_while(|byte| byte.is_ascii_digit())
+        .try_fold(0_usize, |value, digit| {
+            value
+                .checked_mul(10)?
+                .checked_add(usize::from(digit - b'0'))
+        })?;
     (!is_negative || value == 0).then_some(value)
 }
 
@@ -46,17 +50,15 @@ fn leading_integer(text: &[u8]) -> Option<usize> {
 ///
 /// # Errors
 /// `InvalidArg` if there are too few bytes or too many, in Triton's words.
-pub fn split_binary_tensors(
-    inputs: &mut [HeadInput],
-    mut rest: Bytes,
-    model: &str,
-) -> Result<()> {
+pub fn split_binary_tensors(inputs: &mut [HeadInput], mut rest: Bytes, model: &str) -> Result<()> {
     for input in inputs {
         let Some(size) = input.binary_data_size else {
             continue;
         };
         let available = rest.len() as u64;
-        let length = usize::try_from(size).ok().filter(|length| *length <= rest.len());
+        let length = usize::try_from(size)
+            .ok()
+            .filter(|length| *length <= rest.len());
         let Some(length) = length else {
             return Err(Error::invalid_arg(format!(
                 "unexpected size for input '{}', expecting {} additional bytes for model '{model}'",
@@ -64,7 +66,9 @@ pub fn split_binary_tensors(
                 size - available
             )));
         };
-        input.tensor.data = [InputBuffer::Host(rest.split_to(length))].into_iter().collect();
+        input.tensor.data = [InputBuffer::Host(rest.split_to(length))]
+            .into_iter()
+            .collect();
     }
     if rest.is_empty() {
         return Ok(());

@@ -8,7 +8,11 @@ pub(super) fn write(out: &mut Vec<u8>, value: f64) {
         return;
     }
     if value.is_infinite() {
-        out.extend_from_slice(if value > 0.0 { b"Infinity" } else { b"-Infinity" });
+        out.extend_from_slice(if value > 0.0 {
+            b"Infinity"
+        } else {
+            b"-Infinity"
+        });
         return;
     }
     let mut buffer = zmij::Buffer::new();
@@ -31,7 +35,9 @@ pub(super) fn write(out: &mut Vec<u8>, value: f64) {
 /// it equals `0.<digits> * 10^point`.
 fn decompose(printed: &str) -> (Vec<u8>, i32) {
     let (mantissa, exponent) = printed.split_once('e').unwrap_or((printed, "0"));
-    let exponent: i32 = exponent.parse().expect("INVARIANT: an exponent is a small integer");
+    let exponent: i32 = exponent
+        .parse()
+        .expect("INVARIANT: an exponent is a small integer");
     let (integer, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
     let mut digits: Vec<u8> = integer.bytes().chain(fraction.bytes()).collect();
     let leading_zeros = digits.iter().take_while(|digit| **digit == b'0').count();
@@ -39,7 +45,10 @@ fn decompose(printed: &str) -> (Vec<u8>, i32) {
     while digits.last() == Some(&b'0') {
         digits.pop();
     }
-    (digits, exponent + as_place(integer.len()) - as_place(leading_zeros))
+    (
+        digits,
+        exponent + as_place(integer.len()) - as_place(leading_zeros),
+    )
 }
 
 /// Lays out `0.<digits> * 10^point`.
@@ -80,4 +89,13 @@ fn write_digits(out: &mut Vec<u8>, digits: &[u8], point: i32) {
 
 fn as_place(length: usize) -> i32 {
     i32::try_from(length).expect("INVARIANT: a printed double has a few dozen characters")
+}
+
+/// Lays out a positive double from its digits alone, for comparison.
+#[cfg(test)]
+pub(super) fn lay_out(value: f64) -> String {
+    let (digits, point) = decompose(zmij::Buffer::new().format_finite(value));
+    let mut out = Vec::new();
+    write_digits(&mut out, &digits, point);
+    String::from_utf8(out).expect("ASCII")
 }

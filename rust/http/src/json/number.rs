@@ -4,7 +4,7 @@ use super::{SyntaxError, SyntaxErrorKind};
 
 /// A number as it was written: an integer where it looks like one and fits.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Number {
+pub(crate) enum Number {
     /// Integer of the signed range.
     Int(i64),
     /// Integer beyond the signed range.
@@ -15,7 +15,7 @@ pub enum Number {
 
 impl Number {
     /// Returns the value as a signed integer if it was written as one.
-    pub fn as_i64(self) -> Option<i64> {
+    pub(crate) fn as_i64(self) -> Option<i64> {
         match self {
             Self::Int(value) => Some(value),
             Self::UInt(_) | Self::Double(_) => None,
@@ -23,7 +23,7 @@ impl Number {
     }
 
     /// Returns the value as an unsigned integer if it was written as one.
-    pub fn as_u64(self) -> Option<u64> {
+    pub(crate) fn as_u64(self) -> Option<u64> {
         match self {
             Self::Int(value) => u64::try_from(value).ok(),
             Self::UInt(value) => Some(value),
@@ -32,8 +32,11 @@ impl Number {
     }
 
     /// Returns the value as a double, rounded to the nearest.
-    #[expect(clippy::cast_precision_loss, reason = "Triton widens integers in the same way")]
-    pub fn as_f64(self) -> f64 {
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "Triton widens integers in the same way"
+    )]
+    pub(crate) fn as_f64(self) -> f64 {
         match self {
             Self::Int(value) => value as f64,
             Self::UInt(value) => value as f64,
@@ -55,7 +58,10 @@ struct Decimal {
 /// Reads the number that begins at the reader's place.
 pub(super) fn read(reader: &mut Reader<'_>) -> Result<Number, SyntaxError> {
     let start = reader.at;
-    let mut decimal = Decimal { is_negative: reader.eat(b'-'), ..Decimal::default() };
+    let mut decimal = Decimal {
+        is_negative: reader.eat(b'-'),
+        ..Decimal::default()
+    };
     match reader.peek() {
         b'0' => reader.at += 1,
         b'1'..=b'9' => read_integer(reader, &mut decimal),
@@ -79,7 +85,10 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Result<Number, SyntaxError> {
         None => parse_slowly(&reader.text[start..reader.at]),
     };
     if value.is_infinite() {
-        return Err(SyntaxError { kind: SyntaxErrorKind::NumberTooBig, offset: start });
+        return Err(SyntaxError {
+            kind: SyntaxErrorKind::NumberTooBig,
+            offset: start,
+        });
     }
     Ok(Number::Double(value))
 }
@@ -87,7 +96,11 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Result<Number, SyntaxError> {
 impl Decimal {
     fn push(&mut self, digit: u8) {
         let digit = u64::from(digit - b'0');
-        match self.digits.checked_mul(10).and_then(|digits| digits.checked_add(digit)) {
+        match self
+            .digits
+            .checked_mul(10)
+            .and_then(|digits| digits.checked_add(digit))
+        {
             Some(digits) if !self.is_truncated => self.digits = digits,
             _ => self.is_truncated = true,
         }
@@ -118,7 +131,11 @@ impl Decimal {
         }
         let power = *POWERS.get(self.exponent.unsigned_abs() as usize)?;
         let digits = self.digits as f64;
-        let value = if self.exponent < 0 { digits / power } else { digits * power };
+        let value = if self.exponent < 0 {
+            digits / power
+        } else {
+            digits * power
+        };
         Some(if self.is_negative { -value } else { value })
     }
 }
@@ -153,7 +170,9 @@ fn read_exponent(reader: &mut Reader<'_>, decimal: &mut Decimal) -> Result<(), S
     }
     let mut exponent = 0_i32;
     while reader.peek().is_ascii_digit() {
-        exponent = exponent.saturating_mul(10).saturating_add(i32::from(reader.peek() - b'0'));
+        exponent = exponent
+            .saturating_mul(10)
+            .saturating_add(i32::from(reader.peek() - b'0'));
         reader.at += 1;
     }
     let exponent = if is_negative { -exponent } else { exponent };
@@ -161,10 +180,7 @@ fn read_exponent(reader: &mut Reader<'_>, decimal: &mut Decimal) -> Result<(), S
     Ok(())
 }
 
-fn read_nan_or_infinity(
-    reader: &mut Reader<'_>,
-    is_negative: bool,
-) -> Result<Number, SyntaxError> {
+fn read_nan_or_infinity(reader: &mut Reader<'_>, is_negative: bool) -> Result<Number, SyntaxError> {
     let value = if reader.peek() == b'N' {
         reader.read_literal(b"NaN")?;
         f64::NAN

@@ -33,7 +33,11 @@ pub(crate) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     pub(crate) fn new(text: &'a [u8]) -> Self {
-        Self { text, at: 0, depth: 0 }
+        Self {
+            text,
+            at: 0,
+            depth: 0,
+        }
     }
 
     /// Reads a document that is one value.
@@ -199,7 +203,10 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn error(&self, kind: SyntaxErrorKind) -> SyntaxError {
-        SyntaxError { kind, offset: self.at }
+        SyntaxError {
+            kind,
+            offset: self.at,
+        }
     }
 
     pub(super) fn read_literal(&mut self, literal: &[u8]) -> Result<(), SyntaxError> {

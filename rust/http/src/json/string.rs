@@ -22,7 +22,7 @@ pub(super) fn read<'a>(reader: &mut Reader<'a>) -> Result<Cow<'a, [u8]>, SyntaxE
             }
             b'\\' => unescape(reader, &mut text)?,
             0 => return Err(reader.error(SyntaxErrorKind::MissingQuote)),
-            ..0x20 => return Err(reader.error(SyntaxErrorKind::InvalidEscape)),
+            1..0x20 => return Err(reader.error(SyntaxErrorKind::InvalidEscape)),
             _ => text.extend_from_slice(plain_run(reader)),
         }
     }
@@ -40,7 +40,10 @@ fn plain_run<'a>(reader: &mut Reader<'a>) -> &'a [u8] {
 fn unescape(reader: &mut Reader<'_>, text: &mut Vec<u8>) -> Result<(), SyntaxError> {
     // Errors point at the backslash.
     let backslash = reader.at;
-    let error = |kind| SyntaxError { kind, offset: backslash };
+    let error = |kind| SyntaxError {
+        kind,
+        offset: backslash,
+    };
     reader.at += 1;
     let byte = match reader.peek() {
         b'u' => {

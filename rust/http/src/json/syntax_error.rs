@@ -5,7 +5,7 @@ use tritongw_types::Error;
 
 /// What is wrong with a JSON text; one variant for each message a client can see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SyntaxErrorKind {
+pub(crate) enum SyntaxErrorKind {
     /// Nothing but blanks.
     Empty,
     /// Something follows the first value.
@@ -40,11 +40,11 @@ pub enum SyntaxErrorKind {
 
 /// Where and why a text is not JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SyntaxError {
+pub(crate) struct SyntaxError {
     /// Why.
-    pub kind: SyntaxErrorKind,
+    pub(crate) kind: SyntaxErrorKind,
     /// Offset in bytes, as RapidJSON counts it.
-    pub offset: usize,
+    pub(crate) offset: usize,
 }
 
 impl SyntaxErrorKind {

@@ -13,7 +13,10 @@ pub(crate) struct Writer {
 
 impl Writer {
     pub(crate) fn with_capacity(capacity: usize) -> Self {
-        Self { out: Vec::with_capacity(capacity), needs_comma: false }
+        Self {
+            out: Vec::with_capacity(capacity),
+            needs_comma: false,
+        }
     }
 
     pub(crate) fn into_bytes(self) -> Vec<u8> {
@@ -51,7 +54,8 @@ impl Writer {
 
     pub(crate) fn integer(&mut self, value: impl itoa::Integer) {
         self.separate();
-        self.out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+        self.out
+            .extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
     }
 
     pub(crate) fn double(&mut self, value: f64) {
@@ -61,7 +65,8 @@ impl Writer {
 
     pub(crate) fn bool(&mut self, value: bool) {
         self.separate();
-        self.out.extend_from_slice(if value { b"true" } else { b"false" });
+        self.out
+            .extend_from_slice(if value { b"true" } else { b"false" });
     }
 
     /// Writes an integer as a string (G4.04).

@@ -182,6 +182,11 @@ impl Session {
             .ok_or_else(|| Error::internal("onnx runtime left out an output"))
     }
 
+    /// Returns the library that loaded the model.
+    pub(crate) fn runtime(&self) -> &Runtime {
+        &self.runtime
+    }
+
     pub(super) fn api(&self) -> &'static Api {
         self.runtime.api
     }

@@ -85,83 +85,83 @@ functions! {
     7 create_session(
         *const OrtEnv, *const c_char, *const OrtSessionOptions, *mut *mut OrtSession,
     ) -> Status;
-    11 run(
+    9 run(
         *mut OrtSession, *const OrtRunOptions, *const *const c_char, *const *const OrtValue, usize,
         *const *const c_char, usize, *mut *mut OrtValue,
     ) -> Status;
-    12 create_session_options(*mut *mut OrtSessionOptions) -> Status;
-    15 set_session_execution_mode(*mut OrtSessionOptions, c_int) -> Status;
-    18 enable_mem_pattern(*mut OrtSessionOptions) -> Status;
-    19 disable_mem_pattern(*mut OrtSessionOptions) -> Status;
-    20 enable_cpu_mem_arena(*mut OrtSessionOptions) -> Status;
-    21 disable_cpu_mem_arena(*mut OrtSessionOptions) -> Status;
-    25 set_session_graph_optimization_level(*mut OrtSessionOptions, c_int) -> Status;
-    26 set_intra_op_num_threads(*mut OrtSessionOptions, c_int) -> Status;
-    27 set_inter_op_num_threads(*mut OrtSessionOptions, c_int) -> Status;
-    32 session_get_input_count(*const OrtSession, *mut usize) -> Status;
-    33 session_get_output_count(*const OrtSession, *mut usize) -> Status;
-    34 session_get_overridable_initializer_count(*const OrtSession, *mut usize) -> Status;
-    35 session_get_input_type_info(*const OrtSession, usize, *mut *mut OrtTypeInfo) -> Status;
-    36 session_get_output_type_info(*const OrtSession, usize, *mut *mut OrtTypeInfo) -> Status;
-    37 session_get_overridable_initializer_type_info(
+    10 create_session_options(*mut *mut OrtSessionOptions) -> Status;
+    13 set_session_execution_mode(*mut OrtSessionOptions, c_int) -> Status;
+    16 enable_mem_pattern(*mut OrtSessionOptions) -> Status;
+    17 disable_mem_pattern(*mut OrtSessionOptions) -> Status;
+    18 enable_cpu_mem_arena(*mut OrtSessionOptions) -> Status;
+    19 disable_cpu_mem_arena(*mut OrtSessionOptions) -> Status;
+    23 set_session_graph_optimization_level(*mut OrtSessionOptions, c_int) -> Status;
+    24 set_intra_op_num_threads(*mut OrtSessionOptions, c_int) -> Status;
+    25 set_inter_op_num_threads(*mut OrtSessionOptions, c_int) -> Status;
+    30 session_get_input_count(*const OrtSession, *mut usize) -> Status;
+    31 session_get_output_count(*const OrtSession, *mut usize) -> Status;
+    32 session_get_overridable_initializer_count(*const OrtSession, *mut usize) -> Status;
+    33 session_get_input_type_info(*const OrtSession, usize, *mut *mut OrtTypeInfo) -> Status;
+    34 session_get_output_type_info(*const OrtSession, usize, *mut *mut OrtTypeInfo) -> Status;
+    35 session_get_overridable_initializer_type_info(
         *const OrtSession, usize, *mut *mut OrtTypeInfo,
     ) -> Status;
-    38 session_get_input_name(
+    36 session_get_input_name(
         *const OrtSession, usize, *mut OrtAllocator, *mut *mut c_char,
     ) -> Status;
-    39 session_get_output_name(
+    37 session_get_output_name(
         *const OrtSession, usize, *mut OrtAllocator, *mut *mut c_char,
     ) -> Status;
-    40 session_get_overridable_initializer_name(
+    38 session_get_overridable_initializer_name(
         *const OrtSession, usize, *mut OrtAllocator, *mut *mut c_char,
     ) -> Status;
-    41 create_run_options(*mut *mut OrtRunOptions) -> Status;
-    50 create_tensor_as_ort_value(
+    39 create_run_options(*mut *mut OrtRunOptions) -> Status;
+    48 create_tensor_as_ort_value(
         *mut OrtAllocator, *const i64, usize, c_int, *mut *mut OrtValue,
     ) -> Status;
-    51 create_tensor_with_data_as_ort_value(
+    49 create_tensor_with_data_as_ort_value(
         *const OrtMemoryInfo, *mut c_void, usize, *const i64, usize, c_int, *mut *mut OrtValue,
     ) -> Status;
-    53 get_tensor_mutable_data(*mut OrtValue, *mut *mut c_void) -> Status;
-    55 get_string_tensor_data_length(*const OrtValue, *mut usize) -> Status;
-    56 get_string_tensor_content(
+    51 get_tensor_mutable_data(*mut OrtValue, *mut *mut c_void) -> Status;
+    53 get_string_tensor_data_length(*const OrtValue, *mut usize) -> Status;
+    54 get_string_tensor_content(
         *const OrtValue, *mut c_void, usize, *mut usize, usize,
     ) -> Status;
-    57 cast_type_info_to_tensor_info(
+    55 cast_type_info_to_tensor_info(
         *const OrtTypeInfo, *mut *const OrtTensorTypeAndShapeInfo,
     ) -> Status;
-    58 get_onnx_type_from_type_info(*const OrtTypeInfo, *mut c_int) -> Status;
-    62 get_tensor_element_type(*const OrtTensorTypeAndShapeInfo, *mut c_int) -> Status;
-    63 get_dimensions_count(*const OrtTensorTypeAndShapeInfo, *mut usize) -> Status;
-    64 get_dimensions(*const OrtTensorTypeAndShapeInfo, *mut i64, usize) -> Status;
-    67 get_tensor_type_and_shape(
+    56 get_onnx_type_from_type_info(*const OrtTypeInfo, *mut c_int) -> Status;
+    60 get_tensor_element_type(*const OrtTensorTypeAndShapeInfo, *mut c_int) -> Status;
+    61 get_dimensions_count(*const OrtTensorTypeAndShapeInfo, *mut usize) -> Status;
+    62 get_dimensions(*const OrtTensorTypeAndShapeInfo, *mut i64, usize) -> Status;
+    65 get_tensor_type_and_shape(
         *const OrtValue, *mut *mut OrtTensorTypeAndShapeInfo,
     ) -> Status;
-    71 create_cpu_memory_info(c_int, c_int, *mut *mut OrtMemoryInfo) -> Status;
-    78 allocator_free(*mut OrtAllocator, *mut c_void) -> Status;
-    80 get_allocator_with_default_options(*mut *mut OrtAllocator) -> Status;
-    94 release_env(*mut OrtEnv);
-    95 release_status(*mut OrtStatus);
-    96 release_memory_info(*mut OrtMemoryInfo);
-    97 release_session(*mut OrtSession);
-    98 release_value(*mut OrtValue);
-    99 release_run_options(*mut OrtRunOptions);
-    100 release_type_info(*mut OrtTypeInfo);
-    101 release_tensor_type_and_shape_info(*mut OrtTensorTypeAndShapeInfo);
-    102 release_session_options(*mut OrtSessionOptions);
-    122 disable_per_session_threads(*mut OrtSessionOptions) -> Status;
-    123 create_threading_options(*mut *mut OrtThreadingOptions) -> Status;
-    124 release_threading_options(*mut OrtThreadingOptions);
-    132 add_session_config_entry(*mut OrtSessionOptions, *const c_char, *const c_char) -> Status;
-    149 set_global_intra_op_num_threads(*mut OrtThreadingOptions, c_int) -> Status;
-    150 set_global_inter_op_num_threads(*mut OrtThreadingOptions, c_int) -> Status;
-    151 set_global_spin_control(*mut OrtThreadingOptions, c_int) -> Status;
-    153 create_env_with_custom_logger_and_global_thread_pools(
+    69 create_cpu_memory_info(c_int, c_int, *mut *mut OrtMemoryInfo) -> Status;
+    76 allocator_free(*mut OrtAllocator, *mut c_void) -> Status;
+    78 get_allocator_with_default_options(*mut *mut OrtAllocator) -> Status;
+    92 release_env(*mut OrtEnv);
+    93 release_status(*mut OrtStatus);
+    94 release_memory_info(*mut OrtMemoryInfo);
+    95 release_session(*mut OrtSession);
+    96 release_value(*mut OrtValue);
+    97 release_run_options(*mut OrtRunOptions);
+    98 release_type_info(*mut OrtTypeInfo);
+    99 release_tensor_type_and_shape_info(*mut OrtTensorTypeAndShapeInfo);
+    100 release_session_options(*mut OrtSessionOptions);
+    120 disable_per_session_threads(*mut OrtSessionOptions) -> Status;
+    121 create_threading_options(*mut *mut OrtThreadingOptions) -> Status;
+    122 release_threading_options(*mut OrtThreadingOptions);
+    130 add_session_config_entry(*mut OrtSessionOptions, *const c_char, *const c_char) -> Status;
+    147 set_global_intra_op_num_threads(*mut OrtThreadingOptions, c_int) -> Status;
+    148 set_global_inter_op_num_threads(*mut OrtThreadingOptions, c_int) -> Status;
+    149 set_global_spin_control(*mut OrtThreadingOptions, c_int) -> Status;
+    151 create_env_with_custom_logger_and_global_thread_pools(
         LogFunction, *mut c_void, c_int, *const c_char, *const OrtThreadingOptions,
         *mut *mut OrtEnv,
     ) -> Status;
-    167 add_run_config_entry(*mut OrtRunOptions, *const c_char, *const c_char) -> Status;
-    254 get_resized_string_tensor_element_buffer(
+    165 add_run_config_entry(*mut OrtRunOptions, *const c_char, *const c_char) -> Status;
+    252 get_resized_string_tensor_element_buffer(
         *mut OrtValue, usize, usize, *mut *mut c_char,
     ) -> Status;
 }

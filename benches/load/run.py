@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Measure tritongw and the real Triton side by side; see benches/README.md.
+
+Installs what it needs, starts both servers on the same models, drives them in turn with the same
+clients, prints a Markdown table and writes the figures as JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import shutil
+import sys
+import tempfile
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import oracle
+import report
+import tools
+from clients import Load
+from measurement import Measurement, check_answers, measure, median
+from payloads import Tensor
+from tritongw_server import TritongwServer
+
+if TYPE_CHECKING:
+    from server_process import ServerProcess
+
+HERE = Path(__file__).resolve().parent
+MODEL_FOLDERS = [HERE.parents[1] / "model_repository", HERE / "models"]
+CONCURRENCIES = (1, 8, 64)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A model, who serves it and who drives it."""
+
+    model: str
+    on: list[str]
+    clients: list[str]
+    inputs: list[dict[str, Any]]
+    references: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """The inputs of its request."""
+        return [Tensor(**each) for each in self.inputs]
+
+    def reference(self, client: str, concurrency: int) -> report.Reference | None:
+        """Return the stated figures of a native Triton, where there are any."""
+        stated = self.references.get(client)
+        if stated is None or concurrency not in CONCURRENCIES:
+            return None
+        index = CONCURRENCIES.index(concurrency)
+        return report.Reference(stated["requests_per_s"][index], stated["cpu_us"][index])
+
+
+def read_recipes(names: list[str]) -> list[Recipe]:
+    """Read recipes.toml; `names` chooses models, all when empty."""
+    document = tomllib.loads((HERE / "recipes.toml").read_text())
+    references = document["reference"]
+    recipes = [
+        Recipe(**each, references=references.get(each["model"], {})) for each in document["recipe"]
+    ]
+    return [each for each in recipes if not names or each.model in names]
+
+
+def arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("--quick", action="store_true", help="one short run of each")
+    parser.add_argument("--model", action="append", default=[], help="only this model; repeatable")
+    parser.add_argument("--client", action="append", default=[], help="only this client")
+    parser.add_argument("--concurrency", type=int, nargs="+", default=list(CONCURRENCIES))
+    parser.add_argument("--duration", type=int, default=6, help="seconds of each run")
+    parser.add_argument("--repeats", type=int, default=5, help="runs of which the median counts")
+    parser.add_argument("--only", choices=["tritongw", "triton"], help="only this server")
+    parser.add_argument("--output", type=Path, default=HERE / "results.json")
+    options = parser.parse_args()
+    if options.quick:
+        options.duration, options.repeats = 2, 1
+    return options
+
+
+def build_repository(directory: Path, models: list[str]) -> Path:
+    """Copy `models` into `directory`, which becomes a repository."""
+    directory.mkdir()
+    for name in models:
+        source = next(folder / name for folder in MODEL_FOLDERS if (folder / name).is_dir())
+        shutil.copytree(source, directory / name)
+    return directory
+
+
+def start_servers(
+    stack: contextlib.ExitStack, recipes: list[Recipe], names: list[str], scratch: Path
+) -> dict[str, ServerProcess]:
+    """Start each server on the models it can serve."""
+    servers: dict[str, ServerProcess] = {}
+    for name in names:
+        models = [recipe.model for recipe in recipes if name in recipe.on]
+        if not models:
+            continue
+        repository, log = build_repository(scratch / name, models), scratch / f"{name}.log"
+        server: ServerProcess
+        if name == "triton":
+            server = oracle.OracleServer(oracle.install(), repository, log)
+        else:
+            server = TritongwServer(repository, log)
+        servers[name] = stack.enter_context(server)
+    return servers
+
+
+def measure_cell(
+    servers: dict[str, ServerProcess], client: str, load: Load, repeats: int, scratch: Path
+) -> dict[str, Measurement]:
+    """Run the servers in turn, `repeats` times, and return the median of each."""
+    runs: dict[str, list[Measurement]] = {name: [] for name in servers}
+    for _ in range(repeats):
+        for name, server in servers.items():
+            runs[name].append(measure(server, client, load, scratch))
+    return {name: median(each) for name, each in runs.items()}
+
+
+def plan(recipes: list[Recipe], options: argparse.Namespace) -> list[tuple[Recipe, str, int]]:
+    """Return each recipe, client and concurrency that was asked for, in order."""
+    return [
+        (recipe, client, concurrency)
+        for recipe in recipes
+        for client in recipe.clients
+        if not options.client or client in options.client
+        for concurrency in options.concurrency
+    ]
+
+
+def measure_all(options: argparse.Namespace, scratch: Path) -> list[report.Cell]:
+    """Measure everything that was asked for, showing each cell as it comes."""
+    recipes = read_recipes(options.model)
+    names = [options.only] if options.only else ["triton", "tritongw"]
+    cells = []
+    with contextlib.ExitStack() as stack:
+        servers = start_servers(stack, recipes, names, scratch)
+        for recipe, client, concurrency in plan(recipes, options):
+            load = Load(recipe.model, recipe.tensors, concurrency, options.duration)
+            on = {name: servers[name] for name in recipe.on if name in servers}
+            for server in on.values():
+                check_answers(server, load)
+            medians = measure_cell(on, client, load, options.repeats, scratch)
+            reference = recipe.reference(client, concurrency)
+            cells.append(report.Cell(recipe.model, client, concurrency, medians, reference))
+            sys.stderr.write("\n".join(cells[-1].lines()) + "\n")
+    return cells
+
+
+def main() -> None:
+    """Install, measure, print and write."""
+    options = arguments()
+    tools.install_debian("wrk", "h2load")
+    tools.install_perf_analyzer()
+    with tempfile.TemporaryDirectory(prefix="tritongw-load-") as scratch:
+        cells = measure_all(options, Path(scratch))
+    document = {
+        "machine": report.machine(),
+        "triton": "2.51.0",
+        "duration_s": options.duration,
+        "repeats": options.repeats,
+        "cells": [cell.as_json() for cell in cells],
+    }
+    options.output.write_text(json.dumps(document, indent=1) + "\n")
+    sys.stdout.write(f"{report.table(cells)}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+use std::sync::Arc;
+use std::time::Duration;
+
+use tritongw_engine::backend::{BackendInstance, Placement};
+use tritongw_engine::batch::Batch;
+use tritongw_engine::buffer::InputBuffer;
+use tritongw_engine::clock::monotonic_ns;
+use tritongw_engine::{ComputeTimings, InferenceRequest, InferenceResponse, InputTensor};
+use tritongw_types::{CName, Error, Result};
+
+use crate::signature::Pair;
+
+/// Answers each request with its own inputs.
+pub(crate) struct IdentityInstance {
+    pub(crate) pairs: Arc<[Pair]>,
+    pub(crate) delay: Duration,
+}
+
+impl BackendInstance for IdentityInstance {
+    fn placement(&self) -> Placement {
+        if self.delay.is_zero() { Placement::Inline } else { Placement::Dedicated }
+    }
+
+    fn execute(&mut self, batch: &mut Batch) -> Result<()> {
+        let compute_start_ns = monotonic_ns();
+        if !self.delay.is_zero() {
+            std::thread::sleep(self.delay);
+        }
+        let requests = batch.requests();
+        let responses: Vec<_> = requests.iter().map(|request| self.answer(request)).collect();
+        let compute_end_ns = monotonic_ns();
+        let timings = ComputeTimings {
+            exec_start_ns: batch.start_ns(),
+            compute_start_ns,
+            compute_end_ns,
+            exec_end_ns: compute_end_ns,
+        };
+        let batch_size = batch.batch_size();
+        let requests = batch.take_requests();
+        if let Some(first) = requests.first() {
+            first.model().statistics().report_batch(batch_size, &timings);
+        }
+        for (request, response) in requests.into_iter().zip(responses) {
+            request.finish(response, &timings);
+        }
+        Ok(())
+    }
+}
+
+impl IdentityInstance {
+    fn answer(&self, request: &InferenceRequest) -> Result<Box<InferenceResponse>> {
+        let mut response = request.responder().new_response();
+        for pair in self.pairs.iter().filter(|pair| request.wants_output(&pair.output)) {
+            let input = request.input(&pair.input).ok_or_else(|| {
+                Error::unsupported(format!("failed to get input '{}'", pair.input))
+            })?;
+            repeat(input, &pair.output, &mut response)?;
+        }
+        Ok(response)
+    }
+}
+
+fn repeat(input: &InputTensor, output: &CName, response: &mut InferenceResponse) -> Result<()> {
+    let shape = input.shape.clone();
+    if let [InputBuffer::Host(data)] = input.data.as_slice() {
+        return response.add_output_bytes(output, input.data_type, shape, data.clone());
+    }
+    let size = input.byte_size();
+    let mut rest = response.add_output_buffer(output, input.data_type, shape, size)?;
+    for buffer in &input.data {
+        let data = buffer.as_host().ok_or_else(|| {
+            Error::unsupported(format!("failed to get input buffer in CPU memory for '{output}'"))
+        })?;
+        let (target, after) = rest.split_at_mut(data.len());
+        target.copy_from_slice(data);
+        rest = after;
+    }
+    Ok(())
+}

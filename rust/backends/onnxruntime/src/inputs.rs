@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+//! From the requests of a batch to the tensors of an execution.
+
+use std::ffi::CStr;
+
+use smallvec::SmallVec;
+use tritongw_engine::{InferenceRequest, InputTensor};
+use tritongw_types::{BytesElements, DataType, Error, Result, Shape};
+
+use crate::ort::{AlignedBuffer, Runtime, TensorView, is_aligned};
+use crate::plan::{InputPlan, Plan};
+
+/// Names and tensors of an execution's inputs.
+pub(crate) type BoundInputs<'a> = SmallVec<[(&'a CStr, TensorView<'a>); 4]>;
+
+/// Makes a tensor of each input: over the request's own memory if there is one request and its
+/// data is one aligned piece, otherwise over `buffers` (one per input of the plan), into which the
+/// data is gathered.
+///
+/// All requests of a batch have the same inputs; the scheduler sees to that.
+///
+/// # Errors
+/// Data in device memory, a request without an input that the first has, and those of ORT.
+pub(crate) fn bind<'a>(
+    runtime: &Runtime,
+    plan: &'a Plan,
+    buffers: &'a mut [AlignedBuffer],
+    requests: &'a [Box<InferenceRequest>],
+) -> Result<BoundInputs<'a>> {
+    let Some(first) = requests.first() else {
+        return Ok(BoundInputs::new());
+    };
+    for input in first.inputs() {
+        let index = plan.input_index(&input.name)?;
+        if plan.inputs[index].data_type != DataType::Bytes && own_memory(requests, input).is_none()
+        {
+            gather(&mut buffers[index], &input.name, requests)?;
+        }
+    }
+    let buffers: &'a [AlignedBuffer] = buffers;
+    let mut bound = BoundInputs::new();
+    for input in first.inputs() {
+        let index = plan.input_index(&input.name)?;
+        let input_plan = &plan.inputs[index];
+        let shape = batch_shape(plan, input_plan, requests, input);
+        let tensor = if input_plan.data_type == DataType::Bytes {
+            strings(runtime, &input.name, &shape, requests)?
+        } else {
+            let data = own_memory(requests, input).unwrap_or_else(|| buffers[index].as_slice());
+            TensorView::over(runtime, data, input_plan.data_type, &shape)?
+        };
+        bound.push((input_plan.name.as_c_str(), tensor));
+    }
+    Ok(bound)
+}
+
+/// Returns the data of an input that ORT may read where it lies.
+fn own_memory<'a>(
+    requests: &[Box<InferenceRequest>],
+    input: &'a InputTensor,
+) -> Option<&'a [u8]> {
+    let ([_], [buffer]) = (requests, input.data.as_slice()) else {
+        return None;
+    };
+    buffer.as_host().map(|data| &data[..]).filter(|data| is_aligned(data, input.data_type))
+}
+
+/// Returns the shape of all requests' tensors laid end to end along the batch dimension.
+fn batch_shape(
+    plan: &Plan,
+    input_plan: &InputPlan,
+    requests: &[Box<InferenceRequest>],
+    input: &InputTensor,
+) -> Shape {
+    if input_plan.is_scalar {
+        return Shape::default();
+    }
+    let mut shape = input.shape.clone();
+    if plan.is_batching {
+        if let Some(batch) = shape.as_mut_slice().first_mut() {
+            *batch = requests.iter().map(|request| i64::from(request.batch_size())).sum();
+        }
+    }
+    shape
+}
+
+fn gather(
+    buffer: &mut AlignedBuffer,
+    name: &str,
+    requests: &[Box<InferenceRequest>],
+) -> Result<()> {
+    let mut pieces: SmallVec<[&[u8]; 16]> = SmallVec::new();
+    for request in requests {
+        for piece in &input_of(request, name)?.data {
+            let data = piece.as_host().ok_or_else(|| {
+                Error::unsupported(format!("input '{name}' must lie in host memory"))
+            })?;
+            pieces.push(data);
+        }
+    }
+    buffer.fill(pieces.iter().copied());
+    Ok(())
+}
+
+fn strings(
+    runtime: &Runtime,
+    name: &str,
+    shape: &Shape,
+    requests: &[Box<InferenceRequest>],
+) -> Result<TensorView<'static>> {
+    let inputs = requests.iter().map(|request| input_of(request, name)?.contiguous());
+    let pieces: SmallVec<[_; 4]> = inputs.collect::<Result<_>>()?;
+    let elements = pieces.iter().flat_map(|piece| BytesElements::new(piece));
+    let elements = elements.map(|element| {
+        element.map_err(|source| {
+            Error::invalid_arg(format!("input '{name}': {source}")).with_source(source)
+        })
+    });
+    TensorView::strings(runtime, shape, elements)
+}
+
+fn input_of<'a>(request: &'a InferenceRequest, name: &str) -> Result<&'a InputTensor> {
+    request.input(name).ok_or_else(|| {
+        Error::internal(format!("input '{name}' is missing in a request of the batch"))
+    })
+}

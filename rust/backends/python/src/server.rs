@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The server's side: models, instances, and the supervision of their workers.
+
+pub(crate) mod connection;
+pub(crate) mod encode;
+pub(crate) mod in_process;
+pub(crate) mod input_slab;
+pub(crate) mod model;
+pub(crate) mod open_batch;
+pub(crate) mod outputs;
+pub(crate) mod process;
+pub(crate) mod receiver;
+pub(crate) mod supervisor;

@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The server's connection to one worker process: what was sent, and what is still to come back.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::Mutex;
+use tritongw_config::ModelConfig;
+use tritongw_engine::batch::Batch;
+use tritongw_types::{Error, Result};
+
+use super::encode::{HeldInputs, write_batch};
+use super::input_slab::InputSlab;
+use super::open_batch::{ComputeSpan, OpenBatch};
+use crate::shared::channel::PAYLOAD_LIMIT;
+use crate::shared::descriptor::{Descriptor, FrameKind};
+use crate::shared::ring::{Producer, RingError};
+use crate::shared::wake::Waker;
+
+/// Sends batches to a worker and keeps account of them until they are answered.
+pub(crate) struct Connection {
+    instance_name: Arc<str>,
+    requests: Mutex<Producer>,
+    request_waker: Waker,
+    response_waker: Waker,
+    underway: Mutex<Underway>,
+    is_dead: AtomicBool,
+}
+
+#[derive(Default)]
+struct Underway {
+    batches: HashMap<u64, Entry>,
+    last_id: u64,
+    is_closed: bool,
+}
+
+struct Entry {
+    batch: Arc<OpenBatch>,
+    // Until the worker says that nothing in it points there any more.
+    held: HeldInputs,
+}
+
+/// What all batches of a model have in common.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BatchContext<'a> {
+    pub(crate) config: &'a ModelConfig,
+    pub(crate) slab: &'a Arc<InputSlab>,
+}
+
+impl Connection {
+    pub(crate) fn new(
+        instance_name: Arc<str>,
+        requests: Producer,
+        request_waker: Waker,
+        response_waker: Waker,
+    ) -> Self {
+        Self {
+            instance_name,
+            requests: Mutex::new(requests),
+            request_waker,
+            response_waker,
+            underway: Mutex::default(),
+            is_dead: AtomicBool::new(false),
+        }
+    }
+
+    /// Sends a batch to the worker; the receiver answers it. `scratch` is memory to use again.
+    ///
+    /// # Errors
+    /// The batch is as it was, or its requests have been answered with this error.
+    pub(crate) fn submit(
+        &self,
+        batch: &mut Batch,
+        context: BatchContext<'_>,
+        scratch: &mut Vec<u8>,
+    ) -> Result<()> {
+        let mut held = write_batch(batch.requests(), context.config, context.slab, scratch)?;
+        let mut descriptor = Descriptor::new(FrameKind::Execute, 0);
+        descriptor.count = u32::try_from(batch.requests().len())
+            .map_err(|_| Error::internal("a batch has too many requests"))?;
+        if scratch.len() > PAYLOAD_LIMIT {
+            let (range, body) = context.slab.copy_in(scratch)?;
+            held.push(body);
+            (descriptor.body_offset, descriptor.body_size) = (range.offset, range.byte_size);
+            scratch.clear();
+        }
+        let is_decoupled = context.config.is_decoupled;
+        let (id, open) = self.open(batch, is_decoupled, held)?;
+        descriptor.batch = id;
+        let pushed = self.push(descriptor, scratch);
+        if let Err(error) = pushed {
+            self.take(id);
+            let message = format!("failed to send a batch to '{}'", self.instance_name);
+            let error = Error::internal(message).with_source(error);
+            open.executed(Err(error.clone()), ComputeSpan::default());
+            return Err(error);
+        }
+        Ok(())
+    }
+
+    fn push(&self, descriptor: Descriptor, payload: &[u8]) -> Result<(), RingError> {
+        let is_asleep = {
+            let mut requests = self.requests.lock();
+            requests.push(descriptor, payload)?;
+            requests.take_sleeping()
+        };
+        if is_asleep {
+            self.request_waker.wake();
+        }
+        Ok(())
+    }
+
+    fn open(
+        &self,
+        batch: &mut Batch,
+        is_decoupled: bool,
+        held: HeldInputs,
+    ) -> Result<(u64, Arc<OpenBatch>)> {
+        let mut underway = self.underway.lock();
+        if underway.is_closed {
+            return Err(not_healthy(&self.instance_name));
+        }
+        underway.last_id += 1;
+        let id = underway.last_id;
+        let open = Arc::new(OpenBatch::take(batch, is_decoupled));
+        underway.batches.insert(id, Entry { batch: Arc::clone(&open), held });
+        Ok((id, open))
+    }
+
+    /// Tells the worker to finish and leave.
+    pub(crate) fn stop_worker(&self) {
+        if let Err(error) = self.push(Descriptor::new(FrameKind::Stop, 0), &[]) {
+            log::error!("failed to tell '{}' to stop: {error}", self.instance_name);
+        }
+    }
+
+    /// Returns the batch of that id, if it is under way.
+    pub(crate) fn batch(&self, id: u64) -> Option<Arc<OpenBatch>> {
+        let underway = self.underway.lock();
+        underway.batches.get(&id).map(|entry| Arc::clone(&entry.batch))
+    }
+
+    /// Lets go of the inputs of a batch: the worker has.
+    pub(crate) fn release_inputs(&self, id: u64) {
+        let held = {
+            let mut underway = self.underway.lock();
+            let entry = underway.batches.get_mut(&id);
+            entry.map(|entry| std::mem::take(&mut entry.held))
+        };
+        drop(held); // After the lock: memory is given back to the system here.
+        self.close_if_done(id);
+    }
+
+    /// Forgets a batch if nothing more can come for it.
+    pub(crate) fn close_if_done(&self, id: u64) {
+        let mut underway = self.underway.lock();
+        let is_done = underway
+            .batches
+            .get(&id)
+            .is_some_and(|entry| entry.held.is_empty() && entry.batch.is_done());
+        if is_done {
+            underway.batches.remove(&id);
+        }
+    }
+
+    fn take(&self, id: u64) -> Option<Entry> {
+        self.underway.lock().batches.remove(&id)
+    }
+
+    /// Notes that the worker is dead, and lets the receiver find that out.
+    pub(crate) fn note_death(&self) {
+        self.is_dead.store(true, Ordering::Release);
+        self.response_waker.wake();
+    }
+
+    pub(crate) fn is_dead(&self) -> bool {
+        self.is_dead.load(Ordering::Acquire)
+    }
+
+    /// Takes no more batches and answers those under way with an error.
+    pub(crate) fn close(&self) {
+        let batches = {
+            let mut underway = self.underway.lock();
+            underway.is_closed = true;
+            std::mem::take(&mut underway.batches)
+        };
+        let error = not_healthy(&self.instance_name);
+        for entry in batches.into_values() {
+            entry.batch.executed(Err(error.clone()), ComputeSpan::default());
+        }
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("instance_name", &self.instance_name)
+            .field("is_dead", &self.is_dead)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Triton: `CheckStubHealth` in `python_be.cc`; code INTERNAL.
+pub(crate) fn not_healthy(instance_name: &str) -> Error {
+    Error::internal(format!("Stub process '{instance_name}' is not healthy."))
+}

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A Python model that runs in the server's own interpreter.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tritongw_engine::backend::{
+    BackendInstance, BackendModel, InstanceContext, ModelContext, Placement,
+};
+use tritongw_engine::batch::Batch;
+use tritongw_engine::buffer::RequestMemory;
+use tritongw_engine::clock::monotonic_ns;
+use tritongw_engine::ResponseFlags;
+use tritongw_types::Result;
+
+use super::encode::host_request;
+use super::input_slab::{InputSlab, SlabRequestMemory};
+use super::open_batch::{ComputeSpan, OpenBatch};
+use crate::backend::instance_source;
+use crate::host::{BatchReply, HostBatch, HostResponse, HostedModel, InProcessHost};
+
+/// One model version in this process.
+pub(crate) struct InProcessModel {
+    host: Arc<dyn InProcessHost>,
+    input_slab: Arc<InputSlab>,
+}
+
+impl InProcessModel {
+    pub(crate) fn new(host: Arc<dyn InProcessHost>, slab_size: usize) -> Result<Self> {
+        Ok(Self { host, input_slab: InputSlab::new(slab_size)? })
+    }
+}
+
+impl BackendModel for InProcessModel {
+    fn create_instance(&self, instance: &Arc<InstanceContext>) -> Result<Box<dyn BackendInstance>> {
+        let hosted = self.host.load(&instance_source(instance))?;
+        Ok(Box::new(InProcessInstance {
+            model: Arc::clone(&instance.model),
+            input_slab: Arc::clone(&self.input_slab),
+            hosted,
+        }))
+    }
+
+    fn request_memory(&self) -> Option<Arc<dyn RequestMemory>> {
+        Some(Arc::new(SlabRequestMemory(Arc::clone(&self.input_slab))))
+    }
+}
+
+struct InProcessInstance {
+    model: Arc<ModelContext>,
+    input_slab: Arc<InputSlab>,
+    hosted: Box<dyn HostedModel>,
+}
+
+impl BackendInstance for InProcessInstance {
+    fn placement(&self) -> Placement {
+        Placement::Dedicated
+    }
+
+    fn execute(&mut self, batch: &mut Batch) -> Result<()> {
+        let config = &self.model.config;
+        let requests = batch
+            .requests()
+            .iter()
+            .map(|request| host_request(request, config, &self.input_slab))
+            .collect::<Result<_>>()?;
+        // One execution at a time: the slot is freed here, whoever answers later.
+        let reply = Arc::new(InProcessReply {
+            batch: OpenBatch::take(batch, config.is_decoupled),
+            compute_start_ns: monotonic_ns(),
+            compute_end_ns: AtomicU64::new(0),
+        });
+        let host_batch = HostBatch { requests, reply: Arc::clone(&reply) as Arc<dyn BatchReply> };
+        let result = self.hosted.execute(host_batch);
+        reply.note_compute_end();
+        reply.batch.executed(result, reply.span());
+        Ok(())
+    }
+}
+
+struct InProcessReply {
+    batch: OpenBatch,
+    compute_start_ns: u64,
+    // 0 while `execute` runs.
+    compute_end_ns: AtomicU64,
+}
+
+impl InProcessReply {
+    fn span(&self) -> ComputeSpan {
+        let end_ns = match self.compute_end_ns.load(Ordering::Relaxed) {
+            0 => monotonic_ns(),
+            end_ns => end_ns,
+        };
+        ComputeSpan { start_ns: self.compute_start_ns, end_ns }
+    }
+}
+
+impl BatchReply for InProcessReply {
+    fn send(
+        &self,
+        index: usize,
+        response: Option<&HostResponse<'_>>,
+        flags: ResponseFlags,
+    ) -> Result<()> {
+        self.batch.answer(index, response, flags, self.span())
+    }
+
+    fn flush(&self) {}
+
+    fn is_cancelled(&self, index: usize) -> bool {
+        self.batch.is_cancelled(index)
+    }
+
+    fn note_compute_end(&self) {
+        let _ = self.compute_end_ns.compare_exchange(
+            0,
+            monotonic_ns(),
+            Ordering::Relaxed,
+            Ordering::Relaxed,
+        );
+    }
+}

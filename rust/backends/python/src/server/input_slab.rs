@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tritongw_engine::buffer::{RequestBuffer, RequestMemory};
+use tritongw_types::{Error, Result};
+
+use crate::host::TensorMemory;
+use crate::shared::channel::{KEPT_BYTES, PAGE_SIZE};
+use crate::shared::free_list::FreeList;
+use crate::shared::memory::{Block, SharedMemory};
+use crate::shared::message::SlabRange;
+
+/// Bodies below this are not worth a block of the slab: their tensors travel in the ring.
+const MIN_BODY_SIZE: usize = 8 * 1024;
+
+/// The memory in which a model's large requests live, mapped by all of its workers.
+///
+/// The server alone decides what lies where in it.
+#[derive(Debug)]
+pub(crate) struct InputSlab {
+    memory: Arc<SharedMemory>,
+    free: Mutex<FreeList>,
+}
+
+/// A block of the slab and the duty to give it back.
+pub(crate) type InputBlock = Block<InputLease>;
+
+#[derive(Debug)]
+pub(crate) struct InputLease {
+    slab: Arc<InputSlab>,
+    offset: usize,
+    reserved: usize,
+}
+
+impl InputSlab {
+    pub(crate) fn new(byte_size: usize) -> Result<Arc<Self>> {
+        let memory = SharedMemory::create("tritongw-inputs", byte_size).map_err(|source| {
+            let message = format!("failed to map {byte_size} bytes for the requests of a model");
+            Error::internal(message).with_source(source)
+        })?;
+        let free = Mutex::new(FreeList::new(byte_size));
+        Ok(Arc::new(Self { memory: Arc::new(memory), free }))
+    }
+
+    pub(crate) fn memory(&self) -> &SharedMemory {
+        &self.memory
+    }
+
+    /// Takes a block of at least one byte; `None` if the slab is used up.
+    pub(crate) fn allocate(self: &Arc<Self>, byte_size: usize) -> Option<InputBlock> {
+        let reserved = byte_size.max(1).checked_next_multiple_of(PAGE_SIZE)?;
+        let offset = self.free.lock().take(reserved)?;
+        let lease = InputLease { slab: Arc::clone(self), offset, reserved };
+        Block::new(&self.memory, offset, byte_size, lease)
+    }
+
+    /// Copies data into a new block; returns where it lies, and what keeps it there.
+    ///
+    /// # Errors
+    /// If the slab is used up.
+    pub(crate) fn copy_in(self: &Arc<Self>, data: &[u8]) -> Result<(SlabRange, Bytes)> {
+        let Some(mut block) = self.allocate(data.len()) else {
+            return Err(Error::unavailable(format!(
+                "failed to allocate {} bytes of shared memory for a request: all {} bytes are in \
+                 use",
+                data.len(),
+                self.memory.byte_size()
+            )));
+        };
+        block.as_mut_slice().copy_from_slice(data);
+        let offset = block.owner.offset as u64;
+        let range = SlabRange { offset, byte_size: data.len() as u64, slot: 0 };
+        Ok((range, Bytes::from_owner(block)))
+    }
+
+    /// Returns where `data` lies, if it lies in the slab.
+    pub(crate) fn range_of(&self, data: &[u8]) -> Option<SlabRange> {
+        let offset = self.memory.offset_of(data)? as u64;
+        Some(SlabRange { offset, byte_size: data.len() as u64, slot: 0 })
+    }
+
+    /// Returns `data` as memory that a model in this process may write to, if it lies in the slab.
+    pub(crate) fn tensor_memory(&self, data: &Bytes) -> Option<TensorMemory> {
+        let offset = self.memory.offset_of(data)?;
+        TensorMemory::shared(&self.memory, offset, data.len(), Arc::new(data.clone()))
+    }
+}
+
+impl Drop for InputLease {
+    fn drop(&mut self) {
+        // Before the range is free: afterwards it may be somebody else's.
+        if self.offset + self.reserved > KEPT_BYTES {
+            self.slab.memory.discard(self.offset, self.reserved);
+        }
+        self.slab.free.lock().give_back(self.offset, self.reserved);
+    }
+}
+
+/// Lets doors receive large bodies into the slab.
+#[derive(Debug)]
+pub(crate) struct SlabRequestMemory(pub(crate) Arc<InputSlab>);
+
+impl RequestMemory for SlabRequestMemory {
+    fn allocate(&self, byte_size: usize) -> Option<Box<dyn RequestBuffer>> {
+        if byte_size < MIN_BODY_SIZE {
+            return None;
+        }
+        Some(Box::new(Filling(self.0.allocate(byte_size)?)))
+    }
+}
+
+struct Filling(InputBlock);
+
+impl RequestBuffer for Filling {
+    fn as_mut_slice(&mut self) -> &mut [u8] {
+        self.0.as_mut_slice()
+    }
+
+    fn freeze(self: Box<Self>) -> Bytes {
+        Bytes::from_owner(self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bodies_lie_in_the_slab_and_come_back_to_it() {
+        let slab = InputSlab::new(64 * 1024).expect("memory");
+        let memory = SlabRequestMemory(Arc::clone(&slab));
+        assert!(memory.allocate(MIN_BODY_SIZE - 1).is_none(), "too small to be worth it");
+        let mut buffer = memory.allocate(40 * 1024).expect("room");
+        buffer.as_mut_slice().fill(7);
+        assert!(memory.allocate(40 * 1024).is_none(), "used up");
+        let body = buffer.freeze();
+        let part = body.slice(8192..8200);
+        drop(body);
+        assert_eq!(slab.range_of(&part).map(|range| range.offset), Some(8192));
+        assert!(slab.range_of(&[0; 8]).is_none(), "not of the slab");
+        assert!(memory.allocate(40 * 1024).is_none(), "a slice holds the whole body");
+        drop(part);
+        assert!(memory.allocate(40 * 1024).is_some());
+    }
+
+    #[test]
+    fn a_used_up_slab_is_an_error_with_numbers() {
+        let slab = InputSlab::new(4096).expect("memory");
+        let (range, block) = slab.copy_in(b"abc").expect("room");
+        assert_eq!((range.offset, range.byte_size), (0, 3));
+        assert_eq!(&block[..], b"abc");
+        let error = slab.copy_in(&[0; 5]).expect_err("used up");
+        assert_eq!(
+            error.message(),
+            "failed to allocate 5 bytes of shared memory for a request: all 4096 bytes are in use"
+        );
+    }
+
+    #[test]
+    fn pages_far_out_are_given_back() {
+        let slab = InputSlab::new(KEPT_BYTES + 2 * PAGE_SIZE).expect("memory");
+        let near = slab.allocate(KEPT_BYTES).expect("room");
+        let mut far = slab.allocate(PAGE_SIZE).expect("room");
+        far.as_mut_slice().fill(1);
+        drop(far);
+        let mut again = slab.allocate(PAGE_SIZE).expect("room");
+        assert!(again.as_mut_slice().iter().all(|&byte| byte == 0));
+        drop(near);
+    }
+}

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A Python model whose instances are worker processes.
+
+use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
+use std::thread::JoinHandle;
+
+use parking_lot::Mutex;
+use tritongw_config::{ModelConfig, Scheduling};
+use tritongw_engine::backend::{
+    BackendInstance, BackendModel, InstanceContext, ModelContext, Placement,
+};
+use tritongw_engine::batch::Batch;
+use tritongw_engine::buffer::RequestMemory;
+use tritongw_types::{Error, Result};
+
+use super::connection::{BatchContext, not_healthy};
+use super::input_slab::{InputSlab, SlabRequestMemory};
+use super::supervisor::{CurrentConnection, Supervisor, WorkerSettings};
+use crate::backend::instance_source;
+use crate::shared::wake::{self, Waker};
+
+/// Requests that one worker is sent at once where they do not wait for others to form a batch:
+/// while it executes one, the next lies in its ring.
+const MAX_INFLIGHT: u32 = 3;
+
+/// One model version in worker processes.
+pub(crate) struct WorkerModel {
+    settings: WorkerSettings,
+    input_slab: Arc<InputSlab>,
+}
+
+impl WorkerModel {
+    pub(crate) fn new(settings: WorkerSettings) -> Result<Self> {
+        let input_slab = InputSlab::new(settings.slab_size)?;
+        Ok(Self { settings, input_slab })
+    }
+}
+
+impl BackendModel for WorkerModel {
+    fn create_instance(&self, instance: &Arc<InstanceContext>) -> Result<Box<dyn BackendInstance>> {
+        let source = instance_source(instance);
+        let worker = WorkerInstance::start(instance, source, &self.settings, &self.input_slab)?;
+        Ok(Box::new(worker))
+    }
+
+    fn request_memory(&self) -> Option<Arc<dyn RequestMemory>> {
+        Some(Arc::new(SlabRequestMemory(Arc::clone(&self.input_slab))))
+    }
+}
+
+/// One instance: sends batches to whichever worker lives, and ends it when dropped.
+struct WorkerInstance {
+    name: Arc<str>,
+    model: Arc<ModelContext>,
+    input_slab: Arc<InputSlab>,
+    current: Arc<CurrentConnection>,
+    // Dropped to stop the supervisor, which sees the end of the pipe.
+    stop: Option<Waker>,
+    supervisor: Option<JoinHandle<()>>,
+    scratch: Vec<u8>,
+}
+
+impl WorkerInstance {
+    fn start(
+        instance: &InstanceContext,
+        source: crate::host::ModelSource,
+        settings: &WorkerSettings,
+        input_slab: &Arc<InputSlab>,
+    ) -> Result<Self> {
+        let name: Arc<str> = instance.name.as_str().into();
+        let failed = |source: std::io::Error| {
+            let message = format!("failed to supervise the worker of '{name}': {source}");
+            Error::internal(message).with_source(source)
+        };
+        let (stop, stopped) = wake::pair().map_err(failed)?;
+        let current = Arc::new(Mutex::new(None));
+        let supervisor = Supervisor {
+            instance_name: Arc::clone(&name),
+            settings: settings.clone(),
+            source,
+            input_slab: Arc::clone(input_slab),
+            current: Arc::clone(&current),
+            control: Arc::clone(&instance.control),
+            stop: stopped,
+        };
+        let (started, first) = sync_channel(1);
+        let supervisor = std::thread::Builder::new()
+            .name("py-supervisor".to_owned())
+            .spawn(move || supervisor.run(&started))
+            .map_err(failed)?;
+        first.recv().unwrap_or_else(|_| Err(not_healthy(&name)))?;
+        Ok(Self {
+            name,
+            model: Arc::clone(&instance.model),
+            input_slab: Arc::clone(input_slab),
+            current,
+            stop: Some(stop),
+            supervisor: Some(supervisor),
+            scratch: Vec::new(),
+        })
+    }
+}
+
+impl BackendInstance for WorkerInstance {
+    fn placement(&self) -> Placement {
+        Placement::Async { max_inflight: max_inflight(&self.model.config) }
+    }
+
+    fn execute(&mut self, batch: &mut Batch) -> Result<()> {
+        let connection = self.current.lock().clone();
+        let connection = connection.ok_or_else(|| not_healthy(&self.name))?;
+        let context = BatchContext { config: &self.model.config, slab: &self.input_slab };
+        connection.submit(batch, context, &mut self.scratch)
+    }
+}
+
+impl Drop for WorkerInstance {
+    fn drop(&mut self) {
+        self.stop.take();
+        if let Some(supervisor) = self.supervisor.take()
+            && supervisor.join().is_err()
+        {
+            log::error!("the supervisor of '{}' panicked", self.name);
+        }
+    }
+}
+
+/// Where requests are merged, those that come while a batch executes are to form the next one.
+fn max_inflight(config: &ModelConfig) -> u32 {
+    match config.scheduling {
+        Scheduling::Default => MAX_INFLIGHT,
+        Scheduling::DynamicBatching(_)
+        | Scheduling::SequenceBatching(_)
+        | Scheduling::Ensemble(_) => 1,
+    }
+}

@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A batch that a host executes: answers its requests, each exactly once.
+
+use std::fmt;
+
+use parking_lot::Mutex;
+use tritongw_engine::batch::{Batch, ExecutionPermit, Requests};
+use tritongw_engine::{ComputeTimings, InferenceRequest, InferenceResponse, ResponseFlags};
+use tritongw_types::{Error, Result};
+
+use super::outputs::check_size;
+use crate::host::{HostResponse, OutputData};
+
+/// When the model computed, by the host's word.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct ComputeSpan {
+    pub(crate) start_ns: u64,
+    pub(crate) end_ns: u64,
+}
+
+/// The requests of one execution that are not answered yet, and the slot they hold.
+///
+/// Callable from any thread; no lock is held while a door takes a response.
+pub(crate) struct OpenBatch {
+    state: Mutex<State>,
+    is_decoupled: bool,
+    batch_size: u32,
+    exec_start_ns: u64,
+}
+
+struct State {
+    requests: Vec<Option<Box<InferenceRequest>>>,
+    permit: Option<ExecutionPermit>,
+    is_counted: bool,
+}
+
+impl OpenBatch {
+    /// Takes over the requests of `batch`, and its permit.
+    pub(crate) fn take(batch: &mut Batch, is_decoupled: bool) -> Self {
+        let requests: Requests = batch.take_requests();
+        let state = State {
+            requests: requests.into_iter().map(Some).collect(),
+            permit: batch.take_permit(),
+            is_counted: false,
+        };
+        Self {
+            state: Mutex::new(state),
+            is_decoupled,
+            batch_size: batch.batch_size(),
+            exec_start_ns: batch.start_ns(),
+        }
+    }
+
+    /// Answers the request at `index`; `None` carries flags alone.
+    ///
+    /// # Errors
+    /// If there is no such request, or it was answered for good.
+    pub(crate) fn answer(
+        &self,
+        index: usize,
+        response: Option<&HostResponse<'_>>,
+        flags: ResponseFlags,
+        span: ComputeSpan,
+    ) -> Result<()> {
+        if self.is_decoupled && !flags.is_final() {
+            return self.answer_more(index, response, flags);
+        }
+        let Some(response) = response else {
+            // A model that is not decoupled has sent its one response before, without the flag.
+            return if self.is_decoupled { self.end(index, span) } else { Ok(()) };
+        };
+        let request = self.take_request(index)?;
+        let timings = self.timings(span);
+        self.count(&request, &timings);
+        let filled = fill(request.responder().new_response(), response);
+        request.finish(filled, &timings);
+        Ok(())
+    }
+
+    /// Sends a response that is not the last.
+    fn answer_more(
+        &self,
+        index: usize,
+        response: Option<&HostResponse<'_>>,
+        flags: ResponseFlags,
+    ) -> Result<()> {
+        let responder = {
+            let state = self.state.lock();
+            let request = state.requests.get(index).and_then(Option::as_ref);
+            request.ok_or_else(answered_before)?.responder().clone()
+        };
+        let Some(response) = response else {
+            return Ok(());
+        };
+        let response = fill(responder.new_response(), response).unwrap_or_else(|error| {
+            let mut response = responder.new_response();
+            response.set_error(error);
+            response
+        });
+        responder.send(Some(response), flags)
+    }
+
+    /// Ends a decoupled request without a further response.
+    fn end(&self, index: usize, span: ComputeSpan) -> Result<()> {
+        let request = self.take_request(index)?;
+        let timings = self.timings(span);
+        self.count(&request, &timings);
+        request.model().statistics().report_request(&request, true, &timings);
+        let sent = request.responder().send(None, ResponseFlags::FINAL);
+        request.release();
+        sent
+    }
+
+    /// Notes that `execute` has returned: frees the instance's slot. After an error every request
+    /// that is still open is answered with it.
+    pub(crate) fn executed(&self, result: Result<()>, span: ComputeSpan) {
+        if let Err(error) = result {
+            self.fail(&error, span);
+        }
+        let permit = self.state.lock().permit.take();
+        drop(permit);
+    }
+
+    /// Answers every open request with `error`.
+    pub(crate) fn fail(&self, error: &Error, span: ComputeSpan) {
+        let timings = self.timings(span);
+        let open: Vec<_> = self.state.lock().requests.iter_mut().filter_map(Option::take).collect();
+        for request in open {
+            request.finish(Err(error.clone()), &timings);
+        }
+    }
+
+    /// Returns whether the request at `index` was given up by its client, or answered.
+    pub(crate) fn is_cancelled(&self, index: usize) -> bool {
+        let state = self.state.lock();
+        let request = state.requests.get(index).and_then(Option::as_ref);
+        request.is_none_or(|request| request.is_cancelled())
+    }
+
+    /// Returns whether nothing is left to be done: no request is open, `execute` has returned.
+    pub(crate) fn is_done(&self) -> bool {
+        let state = self.state.lock();
+        state.permit.is_none() && state.requests.iter().all(Option::is_none)
+    }
+
+    fn take_request(&self, index: usize) -> Result<Box<InferenceRequest>> {
+        let mut state = self.state.lock();
+        state.requests.get_mut(index).and_then(Option::take).ok_or_else(answered_before)
+    }
+
+    /// Counts the execution, once, before the first of its requests is answered.
+    fn count(&self, request: &InferenceRequest, timings: &ComputeTimings) {
+        let is_first = !std::mem::replace(&mut self.state.lock().is_counted, true);
+        if is_first {
+            request.model().statistics().report_batch(self.batch_size, timings);
+        }
+    }
+
+    /// Returns the timings of the execution; a host's word counts only where it is possible.
+    fn timings(&self, span: ComputeSpan) -> ComputeTimings {
+        let reached = ComputeTimings::until_now(self.exec_start_ns);
+        let compute_start_ns = span.start_ns.clamp(reached.exec_start_ns, reached.exec_end_ns);
+        let compute_end_ns = span.end_ns.clamp(compute_start_ns, reached.exec_end_ns);
+        ComputeTimings { compute_start_ns, compute_end_ns, ..reached }
+    }
+}
+
+impl fmt::Debug for OpenBatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OpenBatch").field("batch_size", &self.batch_size).finish_non_exhaustive()
+    }
+}
+
+fn answered_before() -> Error {
+    Error::internal("the request was answered before, or never asked")
+}
+
+/// Moves what the model answered into the engine's response, in memory of the request's door.
+fn fill(
+    mut target: Box<InferenceResponse>,
+    source: &HostResponse<'_>,
+) -> Result<Box<InferenceResponse>> {
+    for parameter in &source.parameters {
+        target.add_parameter(&parameter.name, parameter.value.clone());
+    }
+    if let Some(error) = &source.error {
+        target.set_error(error.clone());
+        return Ok(target);
+    }
+    for output in &source.outputs {
+        let data = output.data.as_slice();
+        check_size(output.data_type, &output.shape, data)
+            .map_err(|what| Error::internal(format!("output '{}': {what}", output.name)))?;
+        let (name, data_type, shape) = (output.name, output.data_type, output.shape.clone());
+        match &output.data {
+            OutputData::Owned(data) => {
+                target.add_output_bytes(name, data_type, shape, data.clone())?;
+            }
+            OutputData::Borrowed(data) => {
+                let memory = target.add_output_buffer(name, data_type, shape, data.len())?;
+                memory.copy_from_slice(data);
+            }
+        }
+    }
+    Ok(target)
+}

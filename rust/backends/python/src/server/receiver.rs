@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The thread that takes what a worker sends and answers the requests.
+
+use std::sync::Arc;
+
+use tritongw_engine::ResponseFlags;
+use tritongw_types::Error;
+
+use super::connection::Connection;
+use super::open_batch::ComputeSpan;
+use super::outputs::OutputSlab;
+use crate::host::{HostOutput, HostResponse, OutputData};
+use crate::shared::descriptor::{Descriptor, FrameKind};
+use crate::shared::message::{SlabRange, TensorPlace, read_response, read_tensor};
+use crate::shared::ring::Consumer;
+use crate::shared::wake::Sleeper;
+use crate::shared::wire::Reader;
+
+/// Takes a worker's frames until it is dead or breaks the protocol.
+#[derive(Debug)]
+pub(crate) struct Receiver {
+    pub(crate) connection: Arc<Connection>,
+    pub(crate) responses: Consumer,
+    pub(crate) sleeper: Sleeper,
+    pub(crate) outputs: OutputSlab,
+}
+
+/// How a worker broke the protocol.
+type Violation = String;
+
+impl Receiver {
+    /// Runs until the worker is dead; everything it sent before is still delivered.
+    ///
+    /// # Errors
+    /// How the worker broke the protocol: it must not live on.
+    pub(crate) fn run(mut self) -> Result<(), Violation> {
+        let mut payload = Vec::new();
+        loop {
+            let was_dead = self.connection.is_dead();
+            let popped = self.responses.pop(&mut payload).map_err(|error| error.to_string())?;
+            match popped {
+                Some(descriptor) => self.take(&descriptor, &mut payload)?,
+                None if was_dead => return Ok(()),
+                None => self.sleep()?,
+            }
+        }
+    }
+
+    fn sleep(&self) -> Result<(), Violation> {
+        if self.responses.prepare_sleep() {
+            let slept = self.sleeper.sleep();
+            self.responses.end_sleep();
+            slept.map_err(|error| format!("failed to wait for the worker: {error}"))?;
+        }
+        Ok(())
+    }
+
+    fn take(&self, descriptor: &Descriptor, payload: &mut Vec<u8>) -> Result<(), Violation> {
+        match descriptor.kind {
+            FrameKind::Response => self.respond(descriptor, payload)?,
+            FrameKind::Executed => self.executed(descriptor, payload)?,
+            FrameKind::Released => self.connection.release_inputs(descriptor.batch),
+            FrameKind::Skip | FrameKind::Execute | FrameKind::Stop => {
+                return Err(format!("a worker sends no {:?} frame", descriptor.kind));
+            }
+        }
+        Ok(())
+    }
+
+    fn respond(&self, descriptor: &Descriptor, payload: &mut Vec<u8>) -> Result<(), Violation> {
+        if descriptor.body_size > 0 {
+            let range = SlabRange {
+                offset: descriptor.body_offset,
+                byte_size: descriptor.body_size,
+                slot: descriptor.body_slot,
+            };
+            *payload = self.outputs.copy_out(range).ok_or("a body lies outside the slab")?;
+        }
+        let Some(batch) = self.connection.batch(descriptor.batch) else {
+            return Err("a response belongs to no batch".to_owned());
+        };
+        let response = match payload.as_slice() {
+            [] => None,
+            payload => Some(self.read(payload)?),
+        };
+        let flags = ResponseFlags(u32::from(descriptor.flags));
+        let index = descriptor.index as usize;
+        if let Err(error) = batch.answer(index, response.as_ref(), flags, span(descriptor)) {
+            log::warn!("a response of a Python model was dropped: {}", error.message());
+        }
+        if flags.is_final() {
+            self.connection.close_if_done(descriptor.batch);
+        }
+        Ok(())
+    }
+
+    fn read<'a>(&'a self, payload: &'a [u8]) -> Result<HostResponse<'a>, Violation> {
+        let cut_short = || "a response is cut short".to_owned();
+        let mut reader = Reader::new(payload);
+        let head = read_response(&mut reader).ok_or_else(cut_short)?;
+        let mut response = HostResponse {
+            error: head.error,
+            parameters: head.parameters,
+            ..HostResponse::default()
+        };
+        for _ in 0..head.output_count {
+            let tensor = read_tensor(&mut reader).ok_or_else(cut_short)?;
+            let data = match tensor.place {
+                TensorPlace::Inline { offset, byte_size } => {
+                    let data = payload.get(offset..offset + byte_size).ok_or_else(cut_short)?;
+                    OutputData::Borrowed(data)
+                }
+                TensorPlace::Slab(range) => {
+                    let data = self.outputs.output(tensor.data_type, range);
+                    data.ok_or("an output lies outside the slab")?
+                }
+            };
+            let (name, data_type, shape) = (tensor.name, tensor.data_type, tensor.shape);
+            response.outputs.push(HostOutput { name, data_type, shape, data });
+        }
+        Ok(response)
+    }
+
+    fn executed(&self, descriptor: &Descriptor, payload: &[u8]) -> Result<(), Violation> {
+        let Some(batch) = self.connection.batch(descriptor.batch) else {
+            return Err("an execution belongs to no batch".to_owned());
+        };
+        let result = match payload {
+            [] => Ok(()),
+            payload => Err(read_error(payload)?),
+        };
+        batch.executed(result, span(descriptor));
+        self.connection.close_if_done(descriptor.batch);
+        Ok(())
+    }
+}
+
+fn span(descriptor: &Descriptor) -> ComputeSpan {
+    ComputeSpan { start_ns: descriptor.compute_start_ns, end_ns: descriptor.compute_end_ns }
+}
+
+fn read_error(payload: &[u8]) -> Result<Error, Violation> {
+    let error = Reader::new(payload).error();
+    error.ok_or_else(|| "an error is cut short".to_owned())
+}

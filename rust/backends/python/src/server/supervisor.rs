@@ -1,0 +1,393 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Keeps the worker of one instance alive: starts it, watches it, starts it again.
+//!
+//! A supervisor is a thread that starts the worker, then sleeps on three descriptors: the
+//! process, its control socket, the order to stop. A second thread, the receiver, lives and ends
+//! with each worker. **Invariant:** when a worker dies its instance first stops taking work, then
+//! every request it held is answered.
+
+use std::ffi::OsString;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use rustix::event::{PollFd, PollFlags, Timespec};
+use tritongw_engine::backend::{Availability, InstanceControl};
+use tritongw_engine::clock::monotonic_ns;
+use tritongw_types::{Error, Result};
+
+use super::connection::{Connection, not_healthy};
+use super::input_slab::InputSlab;
+use super::outputs::OutputSlab;
+use super::process::WorkerProcess;
+use super::receiver::Receiver;
+use crate::host::ModelSource;
+use crate::shared::channel::ServerChannel;
+use crate::shared::control::{LogLine, PROTOCOL_VERSION, StartOrder, ToServer, ToWorker};
+use crate::shared::wake::Sleeper;
+
+/// Wait before the first restart; doubled for each worker that did not live long.
+const MIN_RESTART_DELAY: Duration = Duration::from_millis(100);
+const MAX_RESTART_DELAY: Duration = Duration::from_secs(10);
+/// A worker that lived this long was sound: the next one is restarted without a long wait.
+const SOUND_LIFE: Duration = Duration::from_secs(10);
+
+/// How workers are run.
+#[derive(Clone, Debug)]
+pub(crate) struct WorkerSettings {
+    /// Program and arguments.
+    pub(crate) command: Vec<OsString>,
+    /// How long a worker may take to load its model, and to leave (`stub-timeout-seconds`).
+    pub(crate) timeout: Duration,
+    /// Size of each slab.
+    pub(crate) slab_size: usize,
+}
+
+/// The worker of the moment, for those who send to it; `None` between two workers.
+pub(crate) type CurrentConnection = Mutex<Option<Arc<Connection>>>;
+
+/// Everything a supervisor needs to know.
+pub(crate) struct Supervisor {
+    pub(crate) instance_name: Arc<str>,
+    pub(crate) settings: WorkerSettings,
+    pub(crate) source: ModelSource,
+    pub(crate) input_slab: Arc<InputSlab>,
+    pub(crate) current: Arc<CurrentConnection>,
+    pub(crate) control: Arc<dyn InstanceControl>,
+    /// Wakes when the instance is to stop.
+    pub(crate) stop: Sleeper,
+}
+
+struct Worker {
+    process: WorkerProcess,
+    connection: Arc<Connection>,
+    receiver: JoinHandle<()>,
+    started_ns: u64,
+}
+
+/// Why watching a worker ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    Died,
+    Stopped,
+}
+
+impl Supervisor {
+    /// Runs until told to stop; `started` hears whether the first worker came up.
+    pub(crate) fn run(self, started: &SyncSender<Result<()>>) {
+        let first = self.start();
+        let mut worker = match first {
+            Ok(worker) => {
+                *self.current.lock() = Some(Arc::clone(&worker.connection));
+                if started.send(Ok(())).is_err() {
+                    self.shut_down(worker);
+                    return;
+                }
+                worker
+            }
+            Err(error) => {
+                // The load fails with this; whoever waited for it may be gone by now.
+                let _ = started.send(Err(error));
+                return;
+            }
+        };
+        let mut delay = MIN_RESTART_DELAY;
+        loop {
+            if self.watch(&worker) == Outcome::Stopped {
+                self.shut_down(worker);
+                return;
+            }
+            self.control.set_availability(Availability::Restarting);
+            if life(&worker) >= SOUND_LIFE {
+                delay = MIN_RESTART_DELAY;
+            }
+            self.bury(worker);
+            let Some(next) = self.restart(&mut delay) else {
+                return;
+            };
+            *self.current.lock() = Some(Arc::clone(&next.connection));
+            self.control.set_availability(Availability::Available);
+            worker = next;
+        }
+    }
+
+    fn start(&self) -> Result<Worker> {
+        let failed = |what: &str, source: std::io::Error| {
+            let message = format!("failed to {what} the worker of '{}'", self.instance_name);
+            Error::internal(format!("{message}: {source}")).with_source(source)
+        };
+        let channel = ServerChannel::new(self.settings.slab_size)
+            .map_err(|source| failed("make shared memory for", source))?;
+        let process = WorkerProcess::spawn(&self.settings.command, &self.instance_name)
+            .map_err(|source| failed("start", source))?;
+        let fds = channel.worker_fds(self.input_slab.memory());
+        let order = ToWorker::Serve(start_order(self.source.clone()));
+        process.control.send(&order, &fds).map_err(|source| failed("speak to", source))?;
+        let answer =
+            Conversation { process: &process, stop: Some(self.stop.as_fd()) }
+                .answer(&self.instance_name, self.settings.timeout)?;
+        if !matches!(answer, ToServer::Started) {
+            return Err(not_healthy(&self.instance_name));
+        }
+        self.connect(process, channel).map_err(|source| failed("connect", source))
+    }
+
+    fn connect(&self, process: WorkerProcess, channel: ServerChannel) -> std::io::Result<Worker> {
+        let connection = Arc::new(Connection::new(
+            Arc::clone(&self.instance_name),
+            channel.requests,
+            channel.request_waker,
+            channel.response_waker,
+        ));
+        let receiver = Receiver {
+            connection: Arc::clone(&connection),
+            responses: channel.responses,
+            sleeper: channel.response_sleeper,
+            outputs: OutputSlab::new(channel.output_slab, channel.release_flags),
+        };
+        let killer = process.killer()?;
+        let instance_name = Arc::clone(&self.instance_name);
+        let receiver = std::thread::Builder::new().name("py-receiver".to_owned()).spawn(
+            move || {
+                if let Err(violation) = receiver.run() {
+                    log::error!("killing the worker of '{instance_name}': {violation}");
+                    killer.kill();
+                }
+            },
+        )?;
+        Ok(Worker { process, connection, receiver, started_ns: monotonic_ns() })
+    }
+
+    /// Sleeps until the worker is dead or the instance is to stop; answers the worker meanwhile.
+    fn watch(&self, worker: &Worker) -> Outcome {
+        let conversation =
+            Conversation { process: &worker.process, stop: Some(self.stop.as_fd()) };
+        loop {
+            match conversation.next(None) {
+                Ok(Event::Message(message)) => self.hear(worker, message),
+                Ok(Event::Stop) => return Outcome::Stopped,
+                Ok(Event::Exit | Event::Timeout) => return Outcome::Died,
+                Err(error) => {
+                    log::error!("killing the worker of '{}': {error}", self.instance_name);
+                    worker.process.kill();
+                    return Outcome::Died;
+                }
+            }
+        }
+    }
+
+    fn hear(&self, worker: &Worker, message: ToServer) {
+        match message {
+            ToServer::IsCancelled { token, batch, index } => {
+                let batch = worker.connection.batch(batch);
+                let is_cancelled = batch.is_none_or(|batch| batch.is_cancelled(index as usize));
+                let answer = ToWorker::Cancelled { token, is_cancelled };
+                if let Err(error) = worker.process.control.send(&answer, &[]) {
+                    log::warn!("failed to answer the worker of '{}': {error}", self.instance_name);
+                }
+            }
+            ToServer::Log(line) => write_log(&line),
+            ToServer::Started | ToServer::Failed { .. } | ToServer::Completed { .. } => {
+                log::warn!("the worker of '{}' speaks out of turn", self.instance_name);
+            }
+        }
+    }
+
+    /// Answers what a dead worker held, and reaps it.
+    fn bury(&self, worker: Worker) {
+        let Worker { mut process, connection, receiver, .. } = worker;
+        *self.current.lock() = None;
+        process.kill();
+        let status = process.wait();
+        connection.note_death();
+        if receiver.join().is_err() {
+            log::error!("the receiver of '{}' panicked", self.instance_name);
+        }
+        connection.close();
+        match status {
+            Ok(status) => log::error!("the worker of '{}' ended: {status}", self.instance_name),
+            Err(error) => log::error!("the worker of '{}' ended: {error}", self.instance_name),
+        }
+    }
+
+    /// Starts workers until one is up; `None` if the instance is to stop.
+    fn restart(&self, delay: &mut Duration) -> Option<Worker> {
+        loop {
+            log::info!("restarting the worker of '{}' in {delay:?}", self.instance_name);
+            if self.is_stopped_within(*delay) {
+                return None;
+            }
+            *delay = (*delay * 2).min(MAX_RESTART_DELAY);
+            match self.start() {
+                Ok(worker) => return Some(worker),
+                Err(error) => log::error!("{}", error.message()),
+            }
+        }
+    }
+
+    fn is_stopped_within(&self, delay: Duration) -> bool {
+        let mut fds = [PollFd::from_borrowed_fd(self.stop.as_fd(), PollFlags::IN)];
+        poll(&mut fds, Some(delay)).is_ok_and(|ready| ready > 0)
+    }
+
+    /// Lets the worker finish, and kills it if it does not in time.
+    fn shut_down(&self, worker: Worker) {
+        *self.current.lock() = None;
+        worker.connection.stop_worker();
+        let conversation = Conversation { process: &worker.process, stop: None };
+        let deadline = Deadline::after(self.settings.timeout);
+        loop {
+            match conversation.next(Some(deadline)) {
+                Ok(Event::Message(message)) => self.hear(&worker, message),
+                Ok(Event::Exit) => break,
+                Ok(Event::Timeout | Event::Stop) | Err(_) => {
+                    log::warn!("killing the worker of '{}': it does not leave", self.instance_name);
+                    worker.process.kill();
+                    break;
+                }
+            }
+        }
+        let Worker { mut process, connection, receiver, .. } = worker;
+        if let Err(error) = process.wait() {
+            log::error!("failed to wait for the worker of '{}': {error}", self.instance_name);
+        }
+        connection.note_death();
+        if receiver.join().is_err() {
+            log::error!("the receiver of '{}' panicked", self.instance_name);
+        }
+        connection.close();
+    }
+}
+
+fn life(worker: &Worker) -> Duration {
+    Duration::from_nanos(monotonic_ns().saturating_sub(worker.started_ns))
+}
+
+/// Returns what a worker is told first.
+pub(crate) fn start_order(source: ModelSource) -> StartOrder {
+    StartOrder {
+        protocol_version: PROTOCOL_VERSION,
+        source,
+        log_level: log::max_level() as usize,
+    }
+}
+
+/// Writes a worker's line as if it came from here, with the worker's file and line.
+fn write_log(line: &LogLine) {
+    let level = log::Level::iter().find(|level| *level as usize == line.level);
+    log::logger().log(
+        &log::Record::builder()
+            .level(level.unwrap_or(log::Level::Info))
+            .target("python")
+            .file(Some(&line.file))
+            .line(Some(line.line))
+            .args(format_args!("{}", line.message))
+            .build(),
+    );
+}
+
+/// What a supervisor waits for.
+#[derive(Debug)]
+enum Event {
+    Message(ToServer),
+    Exit,
+    Stop,
+    Timeout,
+}
+
+/// A moment, by the engine's clock.
+#[derive(Clone, Copy, Debug)]
+struct Deadline(u64);
+
+impl Deadline {
+    fn after(timeout: Duration) -> Self {
+        let nanoseconds = u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX);
+        Self(monotonic_ns().saturating_add(nanoseconds))
+    }
+
+    fn remaining(self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(monotonic_ns()))
+    }
+}
+
+/// Listening to a worker process.
+#[derive(Debug)]
+pub(crate) struct Conversation<'a> {
+    pub(crate) process: &'a WorkerProcess,
+    pub(crate) stop: Option<BorrowedFd<'a>>,
+}
+
+impl Conversation<'_> {
+    /// Waits for the answer to a start order; log lines before it are written.
+    ///
+    /// # Errors
+    /// What the worker says, or that it says nothing.
+    pub(crate) fn answer(&self, name: &str, timeout: Duration) -> Result<ToServer> {
+        let deadline = Deadline::after(timeout);
+        loop {
+            match self.next(Some(deadline)) {
+                Ok(Event::Message(ToServer::Log(line))) => write_log(&line),
+                Ok(Event::Message(ToServer::Failed { message })) => {
+                    return Err(Error::internal(message));
+                }
+                Ok(Event::Message(answer)) => return Ok(answer),
+                Ok(Event::Exit) => return Err(not_healthy(name)),
+                Ok(Event::Stop) => return Err(Error::unavailable("the model is unloaded")),
+                Ok(Event::Timeout) => {
+                    return Err(Error::internal(format!(
+                        "Timed out occurred while waiting for the stub process. Failed to \
+                         initialize model instance '{name}'"
+                    )));
+                }
+                Err(source) => {
+                    let message = format!("failed to listen to the worker of '{name}': {source}");
+                    return Err(Error::internal(message).with_source(source));
+                }
+            }
+        }
+    }
+
+    /// Waits for what happens next; what a worker said before it ended comes before its end.
+    fn next(&self, deadline: Option<Deadline>) -> std::io::Result<Event> {
+        let control = self.process.control.as_fd();
+        let mut fds = vec![
+            PollFd::from_borrowed_fd(self.process.pidfd(), PollFlags::IN),
+            PollFd::from_borrowed_fd(control, PollFlags::IN),
+        ];
+        fds.extend(self.stop.map(|stop| PollFd::from_borrowed_fd(stop, PollFlags::IN)));
+        if poll(&mut fds, deadline.map(Deadline::remaining))? == 0 {
+            return Ok(Event::Timeout);
+        }
+        if fds.get(2).is_some_and(|stop| !stop.revents().is_empty()) {
+            return Ok(Event::Stop);
+        }
+        if !fds[1].revents().is_empty() {
+            if let Some((message, _)) = self.process.control.receive()? {
+                return Ok(Event::Message(message));
+            }
+            // Nothing more can be said: only the end of the process is left to wait for. Whoever
+            // closed the socket and lives on is of no more use.
+            self.process.kill();
+            let mut fds = [PollFd::from_borrowed_fd(self.process.pidfd(), PollFlags::IN)];
+            poll(&mut fds, None)?;
+        }
+        Ok(Event::Exit)
+    }
+}
+
+fn poll(fds: &mut [PollFd<'_>], timeout: Option<Duration>) -> std::io::Result<usize> {
+    loop {
+        let timespec = timeout.map(|timeout| Timespec {
+            tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: timeout.subsec_nanos().into(),
+        });
+        match rustix::event::poll(fds, timespec.as_ref()) {
+            Ok(ready) => return Ok(ready),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}

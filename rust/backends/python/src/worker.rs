@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The worker's side, for the interpreter that hosts the model: where work comes from, and where
+//! responses go.
+//!
+//! [`connect`] says what there is to do. A [`WorkerSession`] then gives one batch after another;
+//! its [`BatchReply`](crate::host::BatchReply) takes the responses, from any thread.
+//! **Invariant:** when the server is gone the process ends at once, whatever the model does.
+
+mod link;
+mod outbox;
+mod output_slab;
+mod session;
+
+pub use session::{Assignment, ConfigSession, Next, WorkerExecution, WorkerSession, connect};

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, sync_channel};
+
+use parking_lot::Mutex;
+use rustix::process::Signal;
+
+use crate::shared::control::{ControlSocket, LogLine, ToServer, ToWorker};
+
+/// The control socket, shared by all threads of the worker.
+#[derive(Debug)]
+pub(super) struct Link {
+    socket: ControlSocket,
+    questions: Mutex<Questions>,
+}
+
+#[derive(Debug, Default)]
+struct Questions {
+    last_token: u64,
+    waiting: HashMap<u64, SyncSender<bool>>,
+}
+
+impl Link {
+    /// Takes the socket; a thread listens on it from now on.
+    pub(super) fn start(socket: ControlSocket) -> std::io::Result<Arc<Self>> {
+        let link = Arc::new(Self { socket, questions: Mutex::default() });
+        let listener = Arc::clone(&link);
+        std::thread::Builder::new()
+            .name("tritongw-link".to_owned())
+            .spawn(move || listener.listen())?;
+        Ok(link)
+    }
+
+    /// Tells the server something.
+    pub(super) fn tell(&self, message: &ToServer) -> std::io::Result<()> {
+        self.socket.send(message, &[])
+    }
+
+    /// Asks whether a request was given up; blocks until the server answers.
+    pub(super) fn is_cancelled(&self, batch: u64, index: u32) -> bool {
+        let (sender, answer) = sync_channel(1);
+        let token = {
+            let mut questions = self.questions.lock();
+            questions.last_token += 1;
+            let token = questions.last_token;
+            questions.waiting.insert(token, sender);
+            token
+        };
+        if let Err(error) = self.tell(&ToServer::IsCancelled { token, batch, index }) {
+            log::warn!("failed to ask whether a request is cancelled: {error}");
+            self.questions.lock().waiting.remove(&token);
+            return false;
+        }
+        answer.recv().unwrap_or(false)
+    }
+
+    fn listen(&self) {
+        while let Ok(Some((message, _))) = self.socket.receive::<ToWorker>() {
+            if let ToWorker::Cancelled { token, is_cancelled } = message
+                && let Some(asker) = self.questions.lock().waiting.remove(&token)
+            {
+                // The asker's channel has room for the one answer.
+                let _ = asker.send(is_cancelled);
+            }
+        }
+        // The server is gone, and nobody is left to answer to. Nothing gentler is sure to end a
+        // process whose threads run foreign code.
+        let _ = rustix::process::kill_process(rustix::process::getpid(), Signal::KILL);
+    }
+}
+
+/// Sends every line to the server's log.
+struct LinkLog(Arc<Link>);
+
+/// Makes [`log`] of this process write to the server's log.
+pub(super) fn log_to_server(link: &Arc<Link>, max_level: usize) {
+    let level = log::LevelFilter::iter().find(|level| *level as usize == max_level);
+    if log::set_boxed_logger(Box::new(LinkLog(Arc::clone(link)))).is_ok() {
+        log::set_max_level(level.unwrap_or(log::LevelFilter::Info));
+    }
+}
+
+impl log::Log for LinkLog {
+    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+        metadata.level() <= log::max_level()
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        if !self.enabled(record.metadata()) {
+            return;
+        }
+        let line = LogLine {
+            level: record.level() as usize,
+            file: record.file().unwrap_or_default().to_owned(),
+            line: record.line().unwrap_or_default(),
+            message: record.args().to_string(),
+        };
+        // A line that cannot be sent has nowhere else to go.
+        let _ = self.0.tell(&ToServer::Log(line));
+    }
+
+    fn flush(&self) {}
+}

@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Sends frames to the server, from any thread of the worker.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use smallvec::SmallVec;
+use tritongw_engine::ResponseFlags;
+use tritongw_engine::clock::monotonic_ns;
+use tritongw_types::{Error, Result};
+
+use super::link::Link;
+use super::output_slab::WorkerOutputs;
+use crate::host::{BatchReply, HostResponse};
+use crate::shared::channel::{INLINE_LIMIT, PAYLOAD_LIMIT};
+use crate::shared::descriptor::{Descriptor, FrameKind};
+use crate::shared::message::{SlabRange, TensorSource, write_response, write_tensor};
+use crate::shared::ring::{Producer, RingError};
+use crate::shared::wake::Waker;
+use crate::shared::wire::Writer;
+
+/// Pause before a frame is tried again on a ring that the server has yet to empty.
+const FULL_RING_PAUSE: Duration = Duration::from_micros(50);
+
+/// The worker's end of the response ring.
+#[derive(Debug)]
+pub(super) struct Outbox {
+    state: Mutex<State>,
+    waker: Waker,
+}
+
+#[derive(Debug)]
+struct State {
+    responses: Producer,
+    outputs: WorkerOutputs,
+    scratch: Vec<u8>,
+}
+
+impl Outbox {
+    pub(super) fn new(responses: Producer, outputs: WorkerOutputs, waker: Waker) -> Self {
+        Self { state: Mutex::new(State { responses, outputs, scratch: Vec::new() }), waker }
+    }
+
+    /// Sends a response; the server may see it only after the next [`Self::flush`].
+    fn send_response(
+        &self,
+        descriptor: Descriptor,
+        response: Option<&HostResponse<'_>>,
+    ) -> Result<()> {
+        let mut state = self.state.lock();
+        let State { responses, outputs, scratch } = &mut *state;
+        let mut taken = SmallVec::new();
+        let written = match response {
+            None => {
+                scratch.clear();
+                Ok(descriptor)
+            }
+            Some(response) => write_body(response, descriptor, outputs, scratch, &mut taken),
+        };
+        written.and_then(|descriptor| push(responses, descriptor, scratch)).inspect_err(|_| {
+            taken.iter().for_each(|&range| outputs.give_back(range));
+        })
+    }
+
+    /// Tells that `execute` has returned.
+    pub(super) fn send_executed(&self, descriptor: Descriptor, result: &Result<()>) -> Result<()> {
+        let mut state = self.state.lock();
+        let State { responses, scratch, .. } = &mut *state;
+        let mut writer = Writer::new(scratch);
+        if let Err(error) = result {
+            writer.error(&shortened(error));
+        }
+        push(responses, descriptor, scratch)
+    }
+
+    /// Tells that nothing here points to the inputs of a batch any more.
+    fn send_released(&self, batch: u64) -> Result<()> {
+        let mut state = self.state.lock();
+        push(&mut state.responses, Descriptor::new(FrameKind::Released, batch), &[])
+    }
+
+    /// Sees that the server is awake.
+    pub(super) fn flush(&self) {
+        let is_asleep = self.state.lock().responses.take_sleeping();
+        if is_asleep {
+            self.waker.wake();
+        }
+    }
+}
+
+/// Writes a response's payload, and its large parts to the slab; `taken` are the ranges used.
+fn write_body(
+    response: &HostResponse<'_>,
+    mut descriptor: Descriptor,
+    outputs: &mut WorkerOutputs,
+    scratch: &mut Vec<u8>,
+    taken: &mut SmallVec<[SlabRange; 2]>,
+) -> Result<Descriptor> {
+    let mut writer = Writer::new(scratch);
+    let error = response.error.as_ref().map(shortened);
+    let output_count = if error.is_some() { 0 } else { response.outputs.len() };
+    write_response(&mut writer, error.as_ref(), &response.parameters, output_count);
+    for output in response.outputs.iter().take(output_count) {
+        let data = output.data.as_slice();
+        let source = if data.len() <= INLINE_LIMIT {
+            TensorSource::Inline(data)
+        } else {
+            let range = outputs.copy_in(data)?;
+            taken.push(range);
+            TensorSource::Slab(range)
+        };
+        write_tensor(&mut writer, output.name, output.data_type, &output.shape, source);
+    }
+    if scratch.len() > PAYLOAD_LIMIT {
+        let body = outputs.copy_in(scratch)?;
+        taken.push(body);
+        scratch.clear();
+        descriptor.body_offset = body.offset;
+        descriptor.body_size = body.byte_size;
+        descriptor.body_slot = body.slot;
+    }
+    Ok(descriptor)
+}
+
+/// Writes a frame, waiting for room if the server is behind.
+fn push(responses: &mut Producer, descriptor: Descriptor, payload: &[u8]) -> Result<()> {
+    loop {
+        match responses.push(descriptor, payload) {
+            Ok(()) => return Ok(()),
+            // The server is awake: it has frames to take.
+            Err(RingError::Full) => std::thread::sleep(FULL_RING_PAUSE),
+            Err(error) => {
+                return Err(Error::internal("failed to send to the server").with_source(error));
+            }
+        }
+    }
+}
+
+/// Cuts a message that would not fit in a frame; one so long tells nobody anything.
+fn shortened(error: &Error) -> Error {
+    let message = error.message();
+    let end = message.floor_char_boundary(PAYLOAD_LIMIT / 2);
+    Error::new(error.code(), &message[..end])
+}
+
+/// Where the responses of one batch go.
+#[derive(Debug)]
+pub(super) struct WorkerReply {
+    pub(super) outbox: Arc<Outbox>,
+    pub(super) link: Arc<Link>,
+    pub(super) batch: u64,
+    pub(super) compute_start_ns: u64,
+    /// 0 while `execute` runs.
+    pub(super) compute_end_ns: AtomicU64,
+}
+
+impl WorkerReply {
+    /// Returns a descriptor about this batch with its times.
+    pub(super) fn descriptor(&self, kind: FrameKind) -> Descriptor {
+        let compute_end_ns = match self.compute_end_ns.load(Ordering::Relaxed) {
+            0 => monotonic_ns(),
+            end_ns => end_ns,
+        };
+        let compute_start_ns = self.compute_start_ns;
+        Descriptor { compute_start_ns, compute_end_ns, ..Descriptor::new(kind, self.batch) }
+    }
+}
+
+impl BatchReply for WorkerReply {
+    fn send(
+        &self,
+        index: usize,
+        response: Option<&HostResponse<'_>>,
+        flags: ResponseFlags,
+    ) -> Result<()> {
+        let descriptor = Descriptor {
+            index: u32::try_from(index).map_err(|_| Error::internal("no such request"))?,
+            flags: u16::try_from(flags.0).map_err(|_| Error::internal("no such flags"))?,
+            ..self.descriptor(FrameKind::Response)
+        };
+        self.outbox.send_response(descriptor, response)
+    }
+
+    fn flush(&self) {
+        self.outbox.flush();
+    }
+
+    fn is_cancelled(&self, index: usize) -> bool {
+        u32::try_from(index).is_ok_and(|index| self.link.is_cancelled(self.batch, index))
+    }
+
+    fn note_compute_end(&self) {
+        self.compute_end_ns.store(monotonic_ns(), Ordering::Relaxed);
+    }
+}
+
+/// Held by everything that points into the server's slab for one batch; the last to let go tells
+/// the server.
+#[derive(Debug)]
+pub(super) struct BatchLease {
+    pub(super) outbox: Arc<Outbox>,
+    pub(super) batch: u64,
+}
+
+impl Drop for BatchLease {
+    fn drop(&mut self) {
+        if let Err(error) = self.outbox.send_released(self.batch) {
+            log::error!("failed to release the inputs of a batch: {}", error.message());
+        }
+        self.outbox.flush();
+    }
+}

@@ -1,0 +1,309 @@
+// SPDX-License-Identifier: Apache-2.0
+use std::any::Any;
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use rustix::process::Signal;
+use tritongw_engine::clock::monotonic_ns;
+use tritongw_types::{Result, byte_size};
+
+use super::link::{Link, log_to_server};
+use super::outbox::{BatchLease, Outbox, WorkerReply};
+use super::output_slab::WorkerOutputs;
+use crate::host::{BatchReply, HostBatch, HostRequest, HostTensor, ModelSource, TensorMemory};
+use crate::shared::channel::WorkerChannel;
+use crate::shared::control::{ControlSocket, PROTOCOL_VERSION, StartOrder, ToServer, ToWorker};
+use crate::shared::descriptor::{Descriptor, FrameKind};
+use crate::shared::memory::SharedMemory;
+use crate::shared::message::{TensorPlace, read_request, read_tensor};
+use crate::shared::ring::Consumer;
+use crate::shared::wake::{Sleeper, Wakeup};
+use crate::shared::wire::Reader;
+
+/// What a worker process is there for.
+#[derive(Debug)]
+pub enum Assignment {
+    /// To serve a model.
+    Serve(WorkerSession),
+    /// To say what configuration a model wants.
+    CompleteConfig(ConfigSession),
+}
+
+/// Takes the control socket, which stands in for standard input, and hears what there is to do.
+///
+/// # Errors
+/// If this process was not started by a server of this version.
+pub fn connect() -> io::Result<Assignment> {
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+    let socket = ControlSocket::from_fd(take_standard_input()?);
+    let Some((message, fds)) = socket.receive::<ToWorker>()? else {
+        return Err(io::Error::other("the server is gone"));
+    };
+    let link = Link::start(socket)?;
+    match message {
+        ToWorker::Serve(order) => {
+            let source = accept(order, &link)?;
+            Ok(Assignment::Serve(WorkerSession::new(source, link, WorkerChannel::open(fds)?)))
+        }
+        ToWorker::CompleteConfig(order) => {
+            let source = accept(order, &link)?;
+            Ok(Assignment::CompleteConfig(ConfigSession { source, link }))
+        }
+        ToWorker::Cancelled { .. } => Err(io::Error::other("the server gave no order")),
+    }
+}
+
+/// Returns what standard input was, and leaves nothing to read there.
+fn take_standard_input() -> io::Result<OwnedFd> {
+    let input = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
+    rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
+    Ok(input)
+}
+
+fn accept(order: StartOrder, link: &Arc<Link>) -> io::Result<ModelSource> {
+    if order.protocol_version != PROTOCOL_VERSION {
+        return Err(io::Error::other("the server is of another version of tritongw"));
+    }
+    log_to_server(link, order.log_level);
+    Ok(order.source)
+}
+
+/// A worker that only asks the model for its configuration.
+#[derive(Debug)]
+pub struct ConfigSession {
+    source: ModelSource,
+    link: Arc<Link>,
+}
+
+impl ConfigSession {
+    /// Returns the model to ask.
+    pub fn source(&self) -> &ModelSource {
+        &self.source
+    }
+
+    /// Tells the server the completed configuration, `None` if the model completes nothing, or
+    /// why there is none.
+    ///
+    /// # Errors
+    /// If the server is gone.
+    pub fn report(&self, result: Result<Option<String>>) -> io::Result<()> {
+        self.link.tell(&match result {
+            Ok(config) => ToServer::Completed { config },
+            Err(error) => ToServer::Failed { message: error.message().to_owned() },
+        })
+    }
+}
+
+/// A worker that serves a model.
+#[derive(Debug)]
+pub struct WorkerSession {
+    source: ModelSource,
+    link: Arc<Link>,
+    requests: Consumer,
+    sleeper: Sleeper,
+    input_slab: Arc<SharedMemory>,
+    outbox: Arc<Outbox>,
+    payload: Vec<u8>,
+}
+
+/// What comes next.
+#[derive(Debug)]
+pub enum Next {
+    /// Requests to execute, and the duty to say when that is done.
+    Batch(HostBatch, WorkerExecution),
+    /// The model is unloaded.
+    Stop,
+}
+
+impl WorkerSession {
+    fn new(source: ModelSource, link: Arc<Link>, channel: WorkerChannel) -> Self {
+        let outputs = WorkerOutputs::new(channel.output_slab, channel.release_flags);
+        let outbox = Outbox::new(channel.responses, outputs, channel.response_waker);
+        Self {
+            source,
+            link,
+            requests: channel.requests,
+            sleeper: channel.request_sleeper,
+            input_slab: channel.input_slab,
+            outbox: Arc::new(outbox),
+            payload: Vec::new(),
+        }
+    }
+
+    /// Returns the model to serve.
+    pub fn source(&self) -> &ModelSource {
+        &self.source
+    }
+
+    /// Tells the server that the model is ready to execute, or why it did not load.
+    ///
+    /// # Errors
+    /// If the server is gone.
+    pub fn report_start(&self, result: &Result<()>) -> io::Result<()> {
+        self.link.tell(&match result {
+            Ok(()) => ToServer::Started,
+            Err(error) => ToServer::Failed { message: error.message().to_owned() },
+        })
+    }
+
+    /// Returns what is there to do, without waiting for it.
+    ///
+    /// # Errors
+    /// If the server writes what no server of good faith writes.
+    pub fn try_next(&mut self) -> io::Result<Option<Next>> {
+        let Some(descriptor) = self.requests.pop(&mut self.payload).map_err(io::Error::other)?
+        else {
+            return Ok(None);
+        };
+        match descriptor.kind {
+            FrameKind::Execute => {
+                let next = self.read_batch(&descriptor);
+                next.map(Some).ok_or_else(|| io::Error::other("a batch of requests is malformed"))
+            }
+            FrameKind::Stop => Ok(Some(Next::Stop)),
+            other => Err(io::Error::other(format!("a server sends no {other:?} frame"))),
+        }
+    }
+
+    /// Sleeps until there may be something to do.
+    ///
+    /// # Errors
+    /// If the server is gone.
+    pub fn wait(&self) -> io::Result<()> {
+        if !self.requests.prepare_sleep() {
+            return Ok(());
+        }
+        let slept = self.sleeper.sleep();
+        self.requests.end_sleep();
+        match slept? {
+            Wakeup::Called => Ok(()),
+            Wakeup::Abandoned => Err(io::Error::other("the server is gone")),
+        }
+    }
+
+    fn read_batch(&self, descriptor: &Descriptor) -> Option<Next> {
+        let mut lease = None;
+        let body;
+        let payload = if descriptor.body_size > 0 {
+            body = self.read_body(descriptor)?;
+            self.lease(descriptor.batch, &mut lease);
+            &body
+        } else {
+            &self.payload
+        };
+        let inline = TensorMemory::copy_of(payload);
+        let mut reader = Reader::new(payload);
+        let count = descriptor.count as usize;
+        let mut requests = Vec::with_capacity(count.min(payload.len()));
+        for _ in 0..count {
+            let (mut request, input_count) = read_request(&mut reader)?;
+            for _ in 0..input_count {
+                self.read_input(&mut reader, &mut request, descriptor.batch, &inline, &mut lease)?;
+            }
+            requests.push(request);
+        }
+        let reply = Arc::new(WorkerReply {
+            outbox: Arc::clone(&self.outbox),
+            link: Arc::clone(&self.link),
+            batch: descriptor.batch,
+            compute_start_ns: monotonic_ns(),
+            compute_end_ns: AtomicU64::new(0),
+        });
+        let host_reply = Arc::clone(&reply) as Arc<dyn BatchReply>;
+        let batch = HostBatch { requests, reply: host_reply };
+        Some(Next::Batch(batch, WorkerExecution { reply, lease }))
+    }
+
+    fn read_body(&self, descriptor: &Descriptor) -> Option<Vec<u8>> {
+        let byte_size = usize::try_from(descriptor.body_size).ok()?;
+        if byte_size > self.input_slab.byte_size() {
+            return None;
+        }
+        let mut body = vec![0; byte_size];
+        let offset = usize::try_from(descriptor.body_offset).ok()?;
+        self.input_slab.read(offset, &mut body).then_some(body)
+    }
+
+    fn read_input(
+        &self,
+        reader: &mut Reader<'_>,
+        request: &mut HostRequest,
+        batch: u64,
+        inline: &TensorMemory,
+        lease: &mut Option<Arc<BatchLease>>,
+    ) -> Option<()> {
+        let tensor = read_tensor(reader)?;
+        let memory = match tensor.place {
+            TensorPlace::Inline { offset, byte_size } => inline.slice(offset, byte_size)?,
+            TensorPlace::Slab(range) => {
+                let owner = SlabOwner {
+                    _lease: self.lease(batch, lease),
+                    _memory: Arc::clone(&self.input_slab),
+                };
+                let owner: Arc<dyn Any + Send + Sync> = Arc::new(owner);
+                let offset = usize::try_from(range.offset).ok()?;
+                let byte_size = usize::try_from(range.byte_size).ok()?;
+                TensorMemory::shared(&self.input_slab, offset, byte_size, owner)?
+            }
+        };
+        let expected = byte_size(tensor.data_type, &tensor.shape).ok()?;
+        if expected.is_some_and(|expected| expected != memory.byte_size()) {
+            return None;
+        }
+        if !memory.is_aligned(tensor.data_type.element_size().unwrap_or(1)) {
+            return None;
+        }
+        request.inputs.push(HostTensor {
+            name: tensor.name.to_owned(),
+            data_type: tensor.data_type,
+            shape: tensor.shape,
+            memory,
+        });
+        Some(())
+    }
+
+    fn lease(&self, batch: u64, lease: &mut Option<Arc<BatchLease>>) -> Arc<BatchLease> {
+        let outbox = &self.outbox;
+        let lease = lease.get_or_insert_with(|| {
+            Arc::new(BatchLease { outbox: Arc::clone(outbox), batch })
+        });
+        Arc::clone(lease)
+    }
+}
+
+/// Keeps an input of the slab mapped, and the server from using its memory again.
+struct SlabOwner {
+    _lease: Arc<BatchLease>,
+    _memory: Arc<SharedMemory>,
+}
+
+/// One call of `execute` under way.
+pub struct WorkerExecution {
+    reply: Arc<WorkerReply>,
+    // Held until the end, so that the server hears of the execution's end first.
+    lease: Option<Arc<BatchLease>>,
+}
+
+impl WorkerExecution {
+    /// Tells the server that `execute` has returned, or what it raised.
+    ///
+    /// # Errors
+    /// If the server is gone.
+    pub fn finish(self, result: &Result<()>) -> Result<()> {
+        let descriptor = self.reply.descriptor(FrameKind::Executed);
+        self.reply.outbox.send_executed(descriptor, result)?;
+        drop(self.lease);
+        self.reply.outbox.flush();
+        Ok(())
+    }
+}
+
+impl fmt::Debug for WorkerExecution {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WorkerExecution").field("batch", &self.reply.batch).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Receiving request bodies: limits first, then memory, then bytes.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::body::{Body, Incoming};
+use tritongw_engine::buffer::{RequestBuffer, RequestMemory};
+use tritongw_types::{Error, Result};
+
+use crate::activity::Activity;
+use crate::task;
+
+/// Pieces of a body of unknown length that are not empty (P058).
+const MAX_CHUNKS: usize = 65536;
+/// How long the body of a refused request is read on, so that its client comes to read the answer.
+const DISCARD_TIME: Duration = Duration::from_secs(10);
+
+/// The body of one request, not yet received.
+#[derive(Debug)]
+pub(crate) struct RequestBody<'a> {
+    incoming: &'a mut Incoming,
+    activity: &'a Activity,
+}
+
+impl<'a> RequestBody<'a> {
+    pub(crate) fn new(incoming: &'a mut Incoming, activity: &'a Activity) -> Self {
+        Self { incoming, activity }
+    }
+
+    /// Returns the connection's activity.
+    pub(crate) fn activity(&self) -> &'a Activity {
+        self.activity
+    }
+
+    /// Receives the body into contiguous memory: `memory` where it takes it, else the heap; no
+    /// copy is made of a body that comes in one piece.
+    ///
+    /// # Errors
+    /// `InvalidArg` if it is longer than `limit`, comes in too many chunks, or is cut off. A body
+    /// that announces its length is refused before anything is allocated or read.
+    pub(crate) async fn receive(
+        &mut self,
+        limit: usize,
+        memory: Option<&Arc<dyn RequestMemory>>,
+    ) -> Result<Bytes> {
+        let hint = self.incoming.size_hint();
+        let Some(length) = hint.exact() else {
+            return self.receive_chunks(limit).await;
+        };
+        let length = usize::try_from(length)
+            .ok()
+            .filter(|length| *length <= limit)
+            .ok_or_else(|| too_large(&format!(" of {length} bytes"), limit))?;
+        if length == 0 {
+            return Ok(Bytes::new());
+        }
+        match memory.and_then(|memory| memory.allocate(length)) {
+            Some(buffer) => self.receive_into(buffer).await,
+            None => self.receive_known(length).await,
+        }
+    }
+
+    async fn receive_into(&mut self, mut buffer: Box<dyn RequestBuffer>) -> Result<Bytes> {
+        let mut filled = 0;
+        while let Some(piece) = self.next_piece().await? {
+            let target = buffer.as_mut_slice().get_mut(filled..filled + piece.len());
+            target.ok_or_else(cut_off)?.copy_from_slice(&piece);
+            filled += piece.len();
+        }
+        if filled != buffer.as_mut_slice().len() {
+            return Err(cut_off());
+        }
+        Ok(buffer.freeze())
+    }
+
+    async fn receive_known(&mut self, length: usize) -> Result<Bytes> {
+        let first = self.next_piece().await?.ok_or_else(cut_off)?;
+        if first.len() == length {
+            return Ok(first);
+        }
+        let mut whole = Vec::new();
+        whole
+            .try_reserve_exact(length)
+            .map_err(|source| out_of_memory(length, source))?;
+        whole.extend_from_slice(&first);
+        while let Some(piece) = self.next_piece().await? {
+            whole.extend_from_slice(&piece);
+        }
+        if whole.len() == length {
+            Ok(whole.into())
+        } else {
+            Err(cut_off())
+        }
+    }
+
+    async fn receive_chunks(&mut self, limit: usize) -> Result<Bytes> {
+        let mut whole = Vec::new();
+        let mut count = 0;
+        while let Some(piece) = self.next_piece().await? {
+            if piece.is_empty() {
+                continue;
+            }
+            count += 1;
+            if count > MAX_CHUNKS {
+                return Err(Error::invalid_arg(format!(
+                    "request body has too many chunks, at most {MAX_CHUNKS} are allowed"
+                )));
+            }
+            if piece.len() > limit - whole.len() {
+                return Err(too_large("", limit));
+            }
+            whole
+                .try_reserve(piece.len())
+                .map_err(|source| out_of_memory(whole.len() + piece.len(), source))?;
+            whole.extend_from_slice(&piece);
+        }
+        Ok(whole.into())
+    }
+
+    async fn next_piece(&mut self) -> Result<Option<Bytes>> {
+        let piece = next_piece(self.incoming).await;
+        self.activity.step();
+        piece
+    }
+}
+
+/// Reads the rest of a body that nobody wants and forgets it, beside the answer.
+///
+/// A client that is still writing would otherwise find its connection closed before it reads why.
+pub(crate) fn discard(mut incoming: Incoming) {
+    task::spawn("discard body", async move {
+        let read_all = async { while let Ok(Some(_)) = next_piece(&mut incoming).await {} };
+        if task::within(DISCARD_TIME, read_all).await.is_err() {
+            log::debug!("gave up on the body of a refused request");
+        }
+    });
+}
+
+/// Returns the next bytes, which may be none; `None` at the end. Trailers are ignored.
+async fn next_piece(incoming: &mut Incoming) -> Result<Option<Bytes>> {
+    let frame = poll_fn(|context| Pin::new(&mut *incoming).poll_frame(context)).await;
+    match frame {
+        None => Ok(None),
+        Some(Ok(frame)) => Ok(Some(frame.into_data().unwrap_or_default())),
+        Some(Err(source)) => Err(cut_off().with_source(source)),
+    }
+}
+
+fn too_large(size: &str, limit: usize) -> Error {
+    Error::invalid_arg(format!(
+        "Request JSON size{size} exceeds the maximum allowed value of {limit} bytes. Use \
+         --http-max-input-size to increase the limit."
+    ))
+}
+
+fn cut_off() -> Error {
+    Error::invalid_arg("request body ended before its announced length")
+}
+
+fn out_of_memory(length: usize, source: std::collections::TryReserveError) -> Error {
+    Error::unavailable(format!("no memory for a request body of {length} bytes"))
+        .with_source(source)
+}

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The way of one request: route, verb, gate, endpoint.
+
+use std::sync::Arc;
+
+use hyper::body::{Body, Incoming};
+use hyper::header::EXPECT;
+use hyper::http::request::Parts;
+use hyper::{Request, Response, StatusCode};
+use tritongw_engine::Server;
+use tritongw_engine::buffer::{HeapAllocator, ResponseAllocator};
+use tritongw_types::Error;
+
+use crate::activity::Activity;
+use crate::body::{self, RequestBody};
+use crate::network::Service;
+use crate::refusal::Refusal;
+use crate::response::{self, ResponseBody};
+use crate::route::{Endpoint, Route};
+use crate::{gate, infer, metadata, panics, statistics};
+
+/// Serves the KServe v2 protocol.
+#[derive(Debug)]
+pub(crate) struct Door {
+    pub(crate) server: Arc<Server>,
+    pub(crate) allocator: Arc<HeapAllocator>,
+    pub(crate) max_input_size: usize,
+}
+
+impl Door {
+    pub(crate) fn new(server: Arc<Server>, max_input_size: usize) -> Self {
+        Self {
+            server,
+            allocator: Arc::new(HeapAllocator),
+            max_input_size,
+        }
+    }
+
+    /// Returns the memory of outputs.
+    pub(crate) fn allocator(&self) -> Arc<dyn ResponseAllocator> {
+        Arc::clone(&self.allocator) as _
+    }
+
+    async fn answer(
+        &self,
+        parts: &Parts,
+        body: &mut RequestBody<'_>,
+    ) -> Result<Response<ResponseBody>, Refusal> {
+        let route = Route::find(parts.uri.path()).ok_or(Refusal::UnknownPath)?;
+        let (verbs, group) = route.endpoint.rules();
+        if !verbs.contains(&parts.method) {
+            return Err(Refusal::WrongVerb);
+        }
+        gate::authorise(group, &self.server)?;
+        if route.endpoint == Endpoint::Infer {
+            return infer::answer(self, &route, &parts.headers, body).await;
+        }
+        self.answer_from_memory(&route)
+    }
+
+    /// Answers what needs neither a body nor a model's work.
+    fn answer_from_memory(&self, route: &Route<'_>) -> Result<Response<ResponseBody>, Refusal> {
+        let server = &*self.server;
+        let unsupported = |feature: &str| {
+            Err(Error::unsupported(format!("{feature} is not supported by this server")).into())
+        };
+        match route.endpoint {
+            Endpoint::ServerLive => Ok(health(server.is_live())),
+            Endpoint::ServerReady => Ok(health(server.is_ready())),
+            Endpoint::ModelReady => {
+                if server.model_is_ready(&route.model(), route.version()?)? {
+                    return Ok(health(true));
+                }
+                // Triton: `HTTPAPIServer::HandleModelReady` answers 400 for "not now".
+                Err(Error::invalid_arg("Model version not ready").into())
+            }
+            Endpoint::ServerMetadata => Ok(response::json(metadata::of_server(server))),
+            Endpoint::ModelMetadata => {
+                let version = route.version()?;
+                let model = server.model(&route.model(), version)?;
+                let versions = match version {
+                    Some(version) => vec![version],
+                    None => server.ready_versions(model.name()),
+                };
+                Ok(response::json(metadata::of_model(&model, &versions)))
+            }
+            Endpoint::ModelConfig => {
+                let model = server.model(&route.model(), route.version()?)?;
+                Ok(response::json(model.config().to_json()))
+            }
+            Endpoint::ModelStatistics => {
+                let models = server.statistics(Some(&*route.model()), route.version()?)?;
+                Ok(response::json(statistics::render(&models)))
+            }
+            Endpoint::AllStatistics => Ok(response::json(statistics::render(
+                &server.statistics(None, None)?,
+            ))),
+            Endpoint::Infer | Endpoint::Generate => unsupported("the generate extension"),
+            Endpoint::TraceSetting => unsupported("the trace extension"),
+            Endpoint::Logging => unsupported("the logging extension"),
+            Endpoint::RepositoryIndex | Endpoint::RepositoryLoad | Endpoint::RepositoryUnload => {
+                unsupported("the model repository extension")
+            }
+            Endpoint::SharedMemoryStatus
+            | Endpoint::SharedMemoryRegister
+            | Endpoint::SharedMemoryUnregister => unsupported("the shared memory extension"),
+        }
+    }
+}
+
+impl Service for Door {
+    async fn respond(
+        &self,
+        request: Request<Incoming>,
+        activity: &Arc<Activity>,
+    ) -> Response<ResponseBody> {
+        activity.step();
+        let (parts, mut incoming) = request.into_parts();
+        let mut body = RequestBody::new(&mut incoming, activity);
+        let mut response = match panics::catch(self.answer(&parts, &mut body)).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(refusal)) => refusal.into_response(),
+            Err(panics::Panicked) => {
+                log::error!(
+                    "panic while answering {} {}",
+                    parts.method,
+                    parts.uri.path()
+                );
+                let message = "the server failed to handle the request";
+                response::error_text(StatusCode::INTERNAL_SERVER_ERROR, message)
+            }
+        };
+        response.body_mut().watched_by(activity);
+        // A client that waits to be told to go on will not send the body of a refused request.
+        if !incoming.is_end_stream() && !parts.headers.contains_key(EXPECT) {
+            body::discard(incoming);
+        }
+        response
+    }
+}
+
+/// Makes the answer of a health route: a bad one is 400 (G4.01).
+fn health(is_good: bool) -> Response<ResponseBody> {
+    response::empty(if is_good {
+        StatusCode::OK
+    } else {
+        StatusCode::BAD_REQUEST
+    })
+}

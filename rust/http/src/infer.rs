@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Inference over HTTP: body to request, response to body.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hyper::header::CONTENT_ENCODING;
+use hyper::{HeaderMap, Response};
+use tritongw_engine::{InferenceRequest, InferenceResponse, Model, parameters};
+use tritongw_types::{Error, Result};
+
+use crate::body::RequestBody;
+use crate::codec::{
+    OutputEncoding, ResponseHead, encode_infer_response, inference_header_length, parse_infer_head,
+    split_binary_tensors,
+};
+use crate::door::Door;
+use crate::raw_request;
+use crate::refusal::Refusal;
+use crate::reply::{CancelOnDrop, Reply};
+use crate::response::{self, INFERENCE_HEADER_LENGTH, ResponseBody};
+use crate::route::Route;
+use crate::task;
+
+/// Answers an inference request.
+pub(crate) async fn answer(
+    door: &Door,
+    route: &Route<'_>,
+    headers: &HeaderMap,
+    body: &mut RequestBody<'_>,
+) -> Result<Response<ResponseBody>, Refusal> {
+    let model = door.server.model(&route.model(), route.version()?)?;
+    if model.config().is_decoupled {
+        return Err(Error::unsupported(
+            "HTTP end point doesn't support models with decoupled transaction policy",
+        )
+        .into());
+    }
+    if headers
+        .get(CONTENT_ENCODING)
+        .is_some_and(|encoding| encoding != "identity")
+    {
+        return Err(Refusal::ContentEncoding);
+    }
+    let bytes = body
+        .receive(door.max_input_size, model.request_memory())
+        .await?;
+    // Until the answer is there, the next move is the model's.
+    let working = body.activity().work();
+    let header = headers.get(INFERENCE_HEADER_LENGTH).map(AsRef::as_ref);
+    let (request, encoding) = read_request(&model, header, bytes)?;
+    let mut response = execute(door, request).await?;
+    drop(working);
+    Ok(encode(&mut response, &encoding)?)
+}
+
+/// Makes the engine's request from a body.
+fn read_request(
+    model: &Arc<Model>,
+    header: Option<&[u8]>,
+    mut body: Bytes,
+) -> Result<(Box<InferenceRequest>, OutputEncoding)> {
+    let head_length = inference_header_length(header, body.len())?;
+    let mut request = InferenceRequest::new(Arc::clone(model));
+    if head_length == 0 {
+        let input = raw_request::deduce_input(model.config(), body)
+            .map_err(|error| with_prefix(error, &request))?;
+        request.add_input(input)?;
+        return Ok((request, OutputEncoding::All { is_binary: true }));
+    }
+    let text = body.split_to(head_length);
+    let mut head = parse_infer_head(&text)?;
+    split_binary_tensors(&mut head.inputs, body, model.name())?;
+    request.set_id(&head.id);
+    for parameter in &head.parameters {
+        let value = parameter.value.as_request_parameter();
+        parameters::apply(&mut request, &parameter.name, &value)?;
+    }
+    let encoding = head.take_output_encoding();
+    for input in head.inputs {
+        request
+            .add_input(input.tensor)
+            .map_err(|error| with_prefix(error, &request))?;
+    }
+    if let OutputEncoding::Each(outputs) = &encoding {
+        for output in outputs {
+            request.add_requested_output(&output.name)?;
+        }
+    }
+    Ok((request, encoding))
+}
+
+/// Sends the request to its model and waits; dropped before the end, it cancels the request.
+async fn execute(
+    door: &Door,
+    mut request: Box<InferenceRequest>,
+) -> Result<Box<InferenceResponse>> {
+    let reply = Arc::new(Reply::default());
+    let responder = request.set_response_handler(door.allocator(), Arc::clone(&reply) as _);
+    let cancel = CancelOnDrop::new(responder);
+    let response = match door.server.infer(request) {
+        Ok(()) => {
+            task::dispatch_soon();
+            reply.response().await
+        }
+        Err((error, _request)) => {
+            cancel.disarm();
+            return Err(error);
+        }
+    };
+    cancel.disarm();
+    let response = response.ok_or_else(|| Error::internal("the model gave no response"))?;
+    match response.error() {
+        Some(error) => Err(error.clone()),
+        None => Ok(response),
+    }
+}
+
+fn encode(
+    response: &mut InferenceResponse,
+    encoding: &OutputEncoding,
+) -> Result<Response<ResponseBody>> {
+    let outputs = response.take_outputs();
+    let head = ResponseHead {
+        id: response.request_id(),
+        model_name: response.model().name(),
+        model_version: response.model().version(),
+        parameters: response.parameters(),
+    };
+    encode_infer_response(&head, outputs, encoding).map(response::inference)
+}
+
+fn with_prefix(error: Error, request: &InferenceRequest) -> Error {
+    error.map_message(|message| format!("{}{message}", request.log_prefix()))
+}

@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, SizeHint};
+use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::{Response, StatusCode};
+use smallvec::SmallVec;
+use tritongw_types::Error;
+
+use crate::activity::Activity;
+use crate::codec::EncodedResponse;
+use crate::json::Writer;
+
+/// How many bytes the head of a binary body takes (P070).
+pub(crate) const INFERENCE_HEADER_LENGTH: HeaderName =
+    HeaderName::from_static("inference-header-content-length");
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const OCTET_STREAM: HeaderValue = HeaderValue::from_static("application/octet-stream");
+
+/// Largest piece handed to the connection at once, so that a slow reader is seen to read.
+const MAX_FRAME: usize = 1 << 20;
+
+/// Pieces of a body; a head and the tensors of most models need no memory of their own.
+type Segments = SmallVec<[Bytes; 4]>;
+
+/// A body made of pieces that are written as they lie, together in one system call where they fit.
+#[derive(Debug, Default)]
+pub(crate) struct ResponseBody {
+    // The first piece, not empty unless all is taken, then the others.
+    current: Bytes,
+    rest: smallvec::IntoIter<[Bytes; 4]>,
+    length: u64,
+    activity: Option<Arc<Activity>>,
+}
+
+impl ResponseBody {
+    fn new(segments: impl IntoIterator<Item = Bytes>) -> Self {
+        let segments: Segments = segments
+            .into_iter()
+            .filter(|piece| !piece.is_empty())
+            .collect();
+        let length = segments.iter().map(|segment| segment.len() as u64).sum();
+        let mut rest = segments.into_iter();
+        Self {
+            current: rest.next().unwrap_or_default(),
+            rest,
+            length,
+            activity: None,
+        }
+    }
+
+    /// Reports each piece that is taken to `activity`.
+    pub(crate) fn watched_by(&mut self, activity: &Arc<Activity>) {
+        self.activity = Some(Arc::clone(activity));
+    }
+
+    fn next_piece(&mut self) -> Bytes {
+        if self.current.len() > MAX_FRAME {
+            return self.current.split_to(MAX_FRAME);
+        }
+        let next = self.rest.next().unwrap_or_default();
+        std::mem::replace(&mut self.current, next)
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if self.is_end_stream() {
+            return Poll::Ready(None);
+        }
+        let piece = self.next_piece();
+        self.length -= piece.len() as u64;
+        if let Some(activity) = &self.activity {
+            activity.step();
+        }
+        Poll::Ready(Some(Ok(Frame::data(piece))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.length == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.length)
+    }
+}
+
+/// Makes a response without a body, and without a content type (P049).
+pub(crate) fn empty(status: StatusCode) -> Response<ResponseBody> {
+    let mut response = Response::new(ResponseBody::default());
+    *response.status_mut() = status;
+    response
+}
+
+/// Makes a response from one piece of text.
+pub(crate) fn text(
+    status: StatusCode,
+    content_type: HeaderValue,
+    body: impl Into<Bytes>,
+) -> Response<ResponseBody> {
+    let mut response = Response::new(ResponseBody::new([body.into()]));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
+    response
+}
+
+/// Makes a response from JSON.
+pub(crate) fn json(body: impl Into<Bytes>) -> Response<ResponseBody> {
+    text(StatusCode::OK, JSON, body)
+}
+
+/// Makes the response to a successful inference; binary if any output is (P077, P078).
+pub(crate) fn inference(encoded: EncodedResponse) -> Response<ResponseBody> {
+    let EncodedResponse { head, tensors } = encoded;
+    if tensors.is_empty() {
+        return json(head);
+    }
+    let head_length = HeaderValue::from(head.len());
+    let mut response = Response::new(ResponseBody::new([head].into_iter().chain(tensors)));
+    response.headers_mut().insert(CONTENT_TYPE, OCTET_STREAM);
+    response
+        .headers_mut()
+        .insert(INFERENCE_HEADER_LENGTH, head_length);
+    response
+}
+
+/// Makes an error response (P038).
+pub(crate) fn error_text(status: StatusCode, message: &str) -> Response<ResponseBody> {
+    let mut writer = Writer::with_capacity(message.len() + 16);
+    writer.begin_object();
+    writer.key("error");
+    writer.string(message);
+    writer.end_object();
+    text(status, JSON, writer.into_bytes())
+}
+
+/// Makes the response to an error of the engine (P029-P036).
+pub(crate) fn error(error: &Error) -> Response<ResponseBody> {
+    let status = StatusCode::from_u16(error.code().http_status())
+        .expect("INVARIANT: the table of codes holds valid statuses");
+    error_text(status, error.message())
+}

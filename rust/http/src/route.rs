@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The routes of triton.md 4.1: exact paths, no slash at the end, versions in digits.
+
+use std::borrow::Cow;
+
+use hyper::Method;
+use smallvec::SmallVec;
+use tritongw_types::{Error, Result};
+
+/// Groups that an operator restricts as a whole (C100-C108).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RouteGroup {
+    Health,
+    Metadata,
+    Inference,
+    SharedMemory,
+    ModelConfig,
+    ModelRepository,
+    Statistics,
+    Trace,
+    Logging,
+}
+
+/// What a path stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Endpoint {
+    ServerMetadata,
+    ServerLive,
+    ServerReady,
+    ModelMetadata,
+    ModelReady,
+    ModelConfig,
+    ModelStatistics,
+    AllStatistics,
+    Infer,
+    Generate,
+    TraceSetting,
+    Logging,
+    RepositoryIndex,
+    RepositoryLoad,
+    RepositoryUnload,
+    SharedMemoryStatus,
+    SharedMemoryRegister,
+    SharedMemoryUnregister,
+}
+
+impl Endpoint {
+    /// Returns the verbs it answers to, and its group.
+    pub(crate) fn rules(self) -> (&'static [Method], RouteGroup) {
+        const GET: &[Method] = &[Method::GET];
+        const POST: &[Method] = &[Method::POST];
+        const BOTH: &[Method] = &[Method::GET, Method::POST];
+        match self {
+            Self::ServerLive | Self::ServerReady | Self::ModelReady => (GET, RouteGroup::Health),
+            Self::ServerMetadata | Self::ModelMetadata => (GET, RouteGroup::Metadata),
+            Self::ModelConfig => (GET, RouteGroup::ModelConfig),
+            Self::ModelStatistics | Self::AllStatistics => (GET, RouteGroup::Statistics),
+            Self::Infer | Self::Generate => (POST, RouteGroup::Inference),
+            Self::TraceSetting => (BOTH, RouteGroup::Trace),
+            Self::Logging => (BOTH, RouteGroup::Logging),
+            Self::RepositoryIndex | Self::RepositoryLoad | Self::RepositoryUnload => {
+                (POST, RouteGroup::ModelRepository)
+            }
+            Self::SharedMemoryStatus => (GET, RouteGroup::SharedMemory),
+            Self::SharedMemoryRegister | Self::SharedMemoryUnregister => {
+                (POST, RouteGroup::SharedMemory)
+            }
+        }
+    }
+}
+
+/// A path that was understood; names are still percent-encoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Route<'a> {
+    pub(crate) endpoint: Endpoint,
+    model: &'a str,
+    version: Option<&'a str>,
+}
+
+impl<'a> Route<'a> {
+    /// Finds the route of a path.
+    pub(crate) fn find(path: &'a str) -> Option<Self> {
+        let segments: SmallVec<[&str; 8]> = path.strip_prefix('/')?.split('/').collect();
+        let ["v2", rest @ ..] = segments.as_slice() else {
+            return None;
+        };
+        let endpoint = match rest {
+            ["models", "stats"] => Endpoint::AllStatistics,
+            ["models", model, rest @ ..] => return Self::find_model(model, rest),
+            [] => Endpoint::ServerMetadata,
+            ["health", "live"] => Endpoint::ServerLive,
+            ["health", "ready"] => Endpoint::ServerReady,
+            ["trace", "setting"] => Endpoint::TraceSetting,
+            ["logging"] => Endpoint::Logging,
+            ["repository", "index"] => Endpoint::RepositoryIndex,
+            ["repository", name, "index"] if !name.is_empty() => Endpoint::RepositoryIndex,
+            ["repository", "models", model, "load"] if !model.is_empty() => {
+                Endpoint::RepositoryLoad
+            }
+            ["repository", "models", model, "unload"] if !model.is_empty() => {
+                Endpoint::RepositoryUnload
+            }
+            ["systemsharedmemory" | "cudasharedmemory", rest @ ..] => shared_memory(rest)?,
+            _ => return None,
+        };
+        Some(Self {
+            endpoint,
+            model: "",
+            version: None,
+        })
+    }
+
+    fn find_model(model: &'a str, rest: &[&'a str]) -> Option<Self> {
+        let (version, action) = match rest {
+            ["versions", version, action @ ..] => (Some(*version), action),
+            action => (None, action),
+        };
+        let is_version = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        if model.is_empty() || !version.is_none_or(is_version) {
+            return None;
+        }
+        let endpoint = match action {
+            [] => Endpoint::ModelMetadata,
+            ["ready"] => Endpoint::ModelReady,
+            ["config"] => Endpoint::ModelConfig,
+            ["stats"] => Endpoint::ModelStatistics,
+            ["infer"] => Endpoint::Infer,
+            ["generate" | "generate_stream"] => Endpoint::Generate,
+            ["trace", "setting"] if version.is_none() => Endpoint::TraceSetting,
+            _ => return None,
+        };
+        Some(Self {
+            endpoint,
+            model,
+            version,
+        })
+    }
+
+    /// Returns the model's name.
+    pub(crate) fn model(&self) -> Cow<'a, str> {
+        percent_decode(self.model)
+    }
+
+    /// Returns the version, if the path names one.
+    ///
+    /// # Errors
+    /// `InvalidArg` if there can be no such version.
+    pub(crate) fn version(&self) -> Result<Option<i64>> {
+        let Some(text) = self.version else {
+            return Ok(None);
+        };
+        match text.parse::<i64>() {
+            Ok(version) if version > 0 => Ok(Some(version)),
+            Ok(_) => Err(Error::invalid_arg(format!(
+                "invalid model version specified '{text}' , version should be an integral value > 0"
+            ))),
+            Err(source) => Err(Error::invalid_arg(format!(
+                "failed to get model version from specified version string '{text}' (details: \
+                 stol), version should be an integral value > 0"
+            ))
+            .with_source(source)),
+        }
+    }
+}
+
+fn shared_memory(rest: &[&str]) -> Option<Endpoint> {
+    let (region, action) = match rest {
+        ["region", region, action] if !region.is_empty() => (Some(region), action),
+        [action] => (None, action),
+        _ => return None,
+    };
+    match *action {
+        "status" => Some(Endpoint::SharedMemoryStatus),
+        "register" if region.is_some() => Some(Endpoint::SharedMemoryRegister),
+        "unregister" => Some(Endpoint::SharedMemoryUnregister),
+        _ => None,
+    }
+}
+
+/// Decodes `%xx`; what is no such escape stays as it is.
+fn percent_decode(text: &str) -> Cow<'_, str> {
+    if !text.contains('%') {
+        return Cow::Borrowed(text);
+    }
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, tail @ ..] = rest {
+        let escaped = match rest {
+            [b'%', high, low, ..] => hex(*high).zip(hex(*low)),
+            _ => None,
+        };
+        match escaped {
+            Some((high, low)) => {
+                decoded.push(high << 4 | low);
+                rest = &tail[2..];
+            }
+            None => {
+                decoded.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    Cow::Owned(String::from_utf8_lossy(&decoded).into_owned())
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    char::from(digit)
+        .to_digit(16)
+        .and_then(|value| u8::try_from(value).ok())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+use super::*;
+
+fn endpoint(path: &str) -> Option<Endpoint> {
+    Route::find(path).map(|route| route.endpoint)
+}
+
+#[test]
+fn every_route_of_the_table_is_found() {
+    let table = [
+        ("/v2", Endpoint::ServerMetadata),
+        ("/v2/health/live", Endpoint::ServerLive),
+        ("/v2/health/ready", Endpoint::ServerReady),
+        ("/v2/models/m", Endpoint::ModelMetadata),
+        ("/v2/models/m/versions/1", Endpoint::ModelMetadata),
+        ("/v2/models/m/ready", Endpoint::ModelReady),
+        ("/v2/models/m/versions/12/ready", Endpoint::ModelReady),
+        ("/v2/models/m/config", Endpoint::ModelConfig),
+        ("/v2/models/m/versions/1/config", Endpoint::ModelConfig),
+        ("/v2/models/m/stats", Endpoint::ModelStatistics),
+        ("/v2/models/m/versions/1/stats", Endpoint::ModelStatistics),
+        ("/v2/models/stats", Endpoint::AllStatistics),
+        ("/v2/models/stats/ready", Endpoint::ModelReady),
+        ("/v2/models/m/infer", Endpoint::Infer),
+        ("/v2/models/m/versions/1/infer", Endpoint::Infer),
+        ("/v2/models/m/generate", Endpoint::Generate),
+        (
+            "/v2/models/m/versions/1/generate_stream",
+            Endpoint::Generate,
+        ),
+        ("/v2/models/m/trace/setting", Endpoint::TraceSetting),
+        ("/v2/trace/setting", Endpoint::TraceSetting),
+        ("/v2/logging", Endpoint::Logging),
+        ("/v2/repository/index", Endpoint::RepositoryIndex),
+        ("/v2/repository/r/index", Endpoint::RepositoryIndex),
+        ("/v2/repository/models/m/load", Endpoint::RepositoryLoad),
+        ("/v2/repository/models/m/unload", Endpoint::RepositoryUnload),
+        (
+            "/v2/systemsharedmemory/status",
+            Endpoint::SharedMemoryStatus,
+        ),
+        (
+            "/v2/cudasharedmemory/region/r/status",
+            Endpoint::SharedMemoryStatus,
+        ),
+        (
+            "/v2/systemsharedmemory/region/r/register",
+            Endpoint::SharedMemoryRegister,
+        ),
+        (
+            "/v2/cudasharedmemory/unregister",
+            Endpoint::SharedMemoryUnregister,
+        ),
+        (
+            "/v2/systemsharedmemory/region/r/unregister",
+            Endpoint::SharedMemoryUnregister,
+        ),
+    ];
+    for (path, expected) in table {
+        assert_eq!(endpoint(path), Some(expected), "{path}");
+    }
+}
+
+#[test]
+fn other_paths_are_unknown() {
+    let paths = [
+        "",
+        "/",
+        "/foo",
+        "v2",
+        "/v2/",
+        "//v2",
+        "/v2/health",
+        "/v2/health/live/",
+        "/v2/models",
+        "/v2/models/",
+        "/v2/models/m/",
+        "/v2/models/m/foo",
+        "/v2/models//infer",
+        "/v2/models/m//infer",
+        "/v2/models/m/versions",
+        "/v2/models/m/versions/",
+        "/v2/models/m/versions/abc",
+        "/v2/models/m/versions/-1/infer",
+        "/v2/models/m/versions/1/trace/setting",
+        "/v2/models/m/infer/",
+        "/v2/systemsharedmemory/register",
+        "/v2/repository/models/m",
+        "/%76%32",
+        "/metrics",
+        "/V2/health/live",
+    ];
+    for path in paths {
+        assert_eq!(endpoint(path), None, "{path}");
+    }
+}
+
+#[test]
+fn model_names_are_decoded_once() {
+    let model = |path| Route::find(path).expect("a route").model().into_owned();
+    assert_eq!(model("/v2/models/add_sub/infer"), "add_sub");
+    assert_eq!(model("/v2/models/add%5Fsub/infer"), "add_sub");
+    assert_eq!(model("/v2/models/a%2Fb/infer"), "a/b");
+    assert_eq!(model("/v2/models/a%252Fb"), "a%2Fb");
+    assert_eq!(model("/v2/models/a%zz%4"), "a%zz%4");
+    assert_eq!(model("/v2/models/%C3%BC"), "ü");
+}
+
+#[test]
+fn versions_are_positive_numbers() {
+    let version = |text: &str| {
+        let path = format!("/v2/models/m/versions/{text}");
+        Route::find(&path)
+            .expect("a route")
+            .version()
+            .map_err(|error| error.message().to_owned())
+    };
+    assert_eq!(
+        Route::find("/v2/models/m")
+            .expect("a route")
+            .version()
+            .expect("none"),
+        None
+    );
+    assert_eq!(version("3"), Ok(Some(3)));
+    let message = "invalid model version specified '0' , version should be an integral value > 0";
+    assert_eq!(version("0"), Err(message.to_owned()));
+    let message = "failed to get model version from specified version string \
+                   '99999999999999999999' (details: stol), version should be an integral value > 0";
+    assert_eq!(version("99999999999999999999"), Err(message.to_owned()));
+}

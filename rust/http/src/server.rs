@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tritongw_engine::Server;
+use tritongw_types::Result;
+
+use crate::door::Door;
+use crate::metrics_door::MetricsDoor;
+use crate::network::{Network, NetworkOptions};
+
+/// How to serve HTTP.
+#[derive(Clone, Debug)]
+pub struct HttpOptions {
+    /// Address to bind (C038).
+    pub address: String,
+    /// Port; 0 lets the system choose (C039).
+    pub port: u16,
+    /// Whether other processes may bind the same port (C040).
+    pub reuse_port: bool,
+    /// Network threads (C042). No more are started than the machine has cores: they never wait.
+    pub thread_count: usize,
+    /// Largest body in bytes (C043).
+    pub max_input_size: usize,
+    /// How long a connection may bring nothing, neither a request nor a piece of one, before it is
+    /// closed; it takes between one and two times as long. Triton has no such limit.
+    pub idle_timeout: Duration,
+}
+
+impl Default for HttpOptions {
+    fn default() -> Self {
+        Self {
+            address: "0.0.0.0".to_owned(),
+            port: 8000,
+            reuse_port: false,
+            thread_count: 8,
+            max_input_size: 64 << 20,
+            idle_timeout: Duration::from_secs(300),
+        }
+    }
+}
+
+/// The HTTP door, serving until it is stopped or dropped.
+#[derive(Debug)]
+pub struct HttpServer(Network);
+
+impl HttpServer {
+    /// Binds the port and begins to serve `server`.
+    ///
+    /// # Errors
+    /// `Unavailable` if the port cannot be bound or a thread cannot start.
+    pub fn start(options: &HttpOptions, server: Arc<Server>) -> Result<Self> {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let network = NetworkOptions {
+            name: "http",
+            address: options.address.clone(),
+            port: options.port,
+            reuse_port: options.reuse_port,
+            thread_count: options.thread_count.min(cores),
+            idle_timeout: options.idle_timeout,
+        };
+        Network::start(&network, Door::new(server, options.max_input_size)).map(Self)
+    }
+
+    /// Returns the bound address.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.0.local_addr()
+    }
+
+    /// Stops accepting, closes idle connections, answers requests under way and closes theirs
+    /// (C013). Connections still open after `timeout` are cut, and their requests cancelled.
+    ///
+    /// Blocks; must not run on a network thread.
+    pub fn stop(mut self, timeout: Duration) {
+        self.0.stop(timeout);
+    }
+}
+
+/// The metrics port, serving until it is stopped or dropped (P024, X046).
+#[derive(Debug)]
+pub struct MetricsServer(Network);
+
+impl MetricsServer {
+    /// Binds the port and begins to serve the metrics of `server`.
+    ///
+    /// # Errors
+    /// `Unavailable` if the port cannot be bound or the thread cannot start.
+    pub fn start(address: &str, port: u16, server: Arc<Server>) -> Result<Self> {
+        let network = NetworkOptions {
+            name: "metrics",
+            address: address.to_owned(),
+            port,
+            reuse_port: false,
+            thread_count: 1,
+            idle_timeout: HttpOptions::default().idle_timeout,
+        };
+        Network::start(&network, MetricsDoor::new(server)).map(Self)
+    }
+
+    /// Returns the bound address.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.0.local_addr()
+    }
+
+    /// Stops as [`HttpServer::stop`] does.
+    pub fn stop(mut self, timeout: Duration) {
+        self.0.stop(timeout);
+    }
+}

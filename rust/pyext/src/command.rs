@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The `tritongw` command: the server with this interpreter behind it.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use pyo3::prelude::*;
+use tritongw_backend_onnxruntime::{LibraryLocation, OnnxRuntimeConfig};
+use tritongw_backend_python::PythonBackendConfig;
+use tritongw_server::Embedding;
+
+use crate::host::Interpreter;
+
+/// Run a command line and return the exit status of the process.
+#[pyfunction]
+pub(crate) fn main(py: Python<'_>, argv: Vec<OsString>) -> PyResult<i32> {
+    let embedding = Embedding {
+        python: PythonBackendConfig {
+            worker_command: worker_command(py)?,
+            in_process: Some(Arc::new(Interpreter)),
+        },
+        onnxruntime: OnnxRuntimeConfig {
+            library: LibraryLocation::Find(Box::new(|| Python::attach(find_onnxruntime))),
+        },
+        is_log_unescaped: std::env::var_os("TRITON_SERVER_ESCAPE_LOG_MESSAGES")
+            .is_some_and(|value| value == "0"),
+    };
+    Ok(py.detach(|| tritongw_server::main(argv, embedding)))
+}
+
+/// Workers run in the interpreter of the server. `-P`: what lies in the current directory must not
+/// take the place of a module.
+fn worker_command(py: Python<'_>) -> PyResult<Vec<OsString>> {
+    let executable: OsString = py.import("sys")?.getattr("executable")?.extract()?;
+    let arguments = ["-P", "-m", "tritongw.worker"].map(OsString::from);
+    Ok([executable].into_iter().chain(arguments).collect())
+}
+
+/// Returns the directory of the installed `onnxruntime` package, without importing it.
+fn find_onnxruntime(py: Python<'_>) -> Option<PathBuf> {
+    let find = || -> PyResult<Option<PathBuf>> {
+        let spec = py.import("importlib.util")?.call_method1("find_spec", ("onnxruntime",))?;
+        if spec.is_none() {
+            return Ok(None);
+        }
+        let origin: PathBuf = spec.getattr("origin")?.extract()?;
+        Ok(origin.parent().map(PathBuf::from))
+    };
+    find().unwrap_or_else(|error| {
+        log::warn!("failed to look for onnxruntime: {error}");
+        None
+    })
+}

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `tritongw serve`, from start-up to the last drained request (C010-C014).
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use tritongw_backend_identity::IdentityBackend;
+use tritongw_backend_onnxruntime::OnnxRuntimeBackend;
+use tritongw_backend_python::PythonBackend;
+use tritongw_engine::Server;
+use tritongw_engine::backend::Backend;
+use tritongw_grpc::GrpcServer;
+use tritongw_http::{HttpServer, MetricsServer};
+use tritongw_types::{Error, Result};
+
+use crate::options::ServeArgs;
+use crate::{Embedding, announce, logging};
+
+/// Serves until a signal arrives, then drains.
+pub(crate) fn run(args: &ServeArgs, embedding: Embedding) -> Result<()> {
+    logging::install(args.log_options(!embedding.is_log_unescaped))?;
+    // Before anything is started, so that a signal during a long load is not lost.
+    let mut signals = Signals::new([SIGINT, SIGTERM])
+        .map_err(|source| Error::internal("failed to watch signals").with_source(source))?;
+    let backends: Vec<Arc<dyn Backend>> = vec![
+        Arc::new(IdentityBackend),
+        Arc::new(OnnxRuntimeBackend::new(embedding.onnxruntime)),
+        Arc::new(PythonBackend::new(embedding.python)),
+    ];
+    let server = Server::new(args.server_options(), backends)?;
+    let index = server.index();
+    announce::models(&index);
+    if args.exits_on_error() && index.iter().any(|entry| !entry.is_ready) {
+        server.stop(args.exit_timeout());
+        return Err(Error::internal("failed to load all models"));
+    }
+    announce::signatures(&server);
+    let doors = Doors::open(args, &server).inspect_err(|_| server.stop(args.exit_timeout()))?;
+    if let Some(http) = doors.http_address() {
+        announce::example_request(&server, http);
+    }
+    if let Some(signal) = signals.forever().next() {
+        log::info!("Signal ({signal}) received.");
+    }
+    doors.close(args, &server);
+    Ok(())
+}
+
+/// The open doors.
+struct Doors {
+    grpc: Option<GrpcServer>,
+    http: Option<HttpServer>,
+    metrics: Option<MetricsServer>,
+}
+
+impl Doors {
+    /// Opens gRPC, HTTP and metrics, in this order (C010).
+    fn open(args: &ServeArgs, server: &Arc<Server>) -> Result<Self> {
+        let grpc = match args.grpc_options() {
+            Some(options) => {
+                let grpc = GrpcServer::start(&options, server)?;
+                log::info!("Started GRPCInferenceService at {}", grpc.local_addr());
+                Some(grpc)
+            }
+            None => None,
+        };
+        let http = match args.http_options() {
+            Some(options) => {
+                let http = HttpServer::start(options, Arc::clone(server))?;
+                log::info!("Started HTTPService at {}", http.local_addr());
+                Some(http)
+            }
+            None => None,
+        };
+        let metrics = match args.metrics_address() {
+            Some((address, port)) => {
+                let metrics = MetricsServer::start(address, port, Arc::clone(server))?;
+                log::info!("Started Metrics Service at {}", metrics.local_addr());
+                Some(metrics)
+            }
+            None => None,
+        };
+        Ok(Self { grpc, http, metrics })
+    }
+
+    fn http_address(&self) -> Option<SocketAddr> {
+        self.http.as_ref().map(HttpServer::local_addr)
+    }
+
+    /// Closes the doors, drains the engine, and stops metrics last (C013).
+    fn close(self, args: &ServeArgs, server: &Server) {
+        let timeout = args.exit_timeout();
+        server.begin_exit();
+        if let Some(http) = self.http {
+            http.stop(timeout);
+        }
+        if let Some(grpc) = self.grpc {
+            grpc.stop(timeout);
+        }
+        server.stop(timeout);
+        if let Some(metrics) = self.metrics {
+            metrics.stop(timeout);
+        }
+    }
+}
