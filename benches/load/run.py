@@ -78,7 +78,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--duration", type=int, default=6, help="seconds of each run")
     parser.add_argument("--repeats", type=int, default=5, help="runs of which the median counts")
     parser.add_argument("--only", choices=["tritongw", "triton"], help="only this server")
-    parser.add_argument("--output", type=Path, default=HERE / "results.json")
+    parser.add_argument("--output", type=Path, default=HERE / "results" / "latest.json")
     options = parser.parse_args()
     if options.quick:
         options.duration, options.repeats = 2, 1
@@ -168,6 +168,7 @@ def main() -> None:
         "repeats": options.repeats,
         "cells": [cell.as_json() for cell in cells],
     }
+    options.output.parent.mkdir(parents=True, exist_ok=True)
     options.output.write_text(json.dumps(document, indent=1) + "\n")
     sys.stdout.write(f"{report.table(cells)}\n")
 

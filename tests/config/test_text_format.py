@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -24,7 +25,7 @@ FieldDescriptor = descriptor.FieldDescriptor
 pytestmark = pytest.mark.timeout(900)
 
 common_settings = settings(
-    max_examples=150,
+    max_examples=60,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
@@ -234,6 +235,13 @@ PIECES = [
 ]
 
 
+# The format's definition and C++ take a blank after a minus sign, and octal and hexadecimal numbers
+# for enums and booleans; Google's Python does not.
+ONLY_IN_CPP = re.compile(r"-[\s#]|:\s*-?0[0-7xX]")
+# Python's own numbers: a plus sign, digits parted by underscores, more than one suffix.
+ONLY_IN_PYTHON = re.compile(r"(?<![eE])\+|\d_|[fF]{2}|(inf|nan)\w*[fF]", re.IGNORECASE)
+
+
 @st.composite
 def damaged_texts(draw: st.DrawFn) -> str:
     """Draw a legal text with a few pieces cut out or put in."""
@@ -245,7 +253,7 @@ def damaged_texts(draw: st.DrawFn) -> str:
     return text
 
 
-@settings(common_settings, max_examples=400)
+@settings(common_settings, max_examples=150)
 @given(document=damaged_texts())
 @example("input [ { name: 'a' }, ]")
 @example("dims: 1")
@@ -265,7 +273,7 @@ def test_what_google_refuses_is_refused_and_the_rest_read_alike(
     try:
         expected = read_by_google(document)
     except text_format.ParseError:
-        assert status == "error" or is_only_legal_in_cpp(document), f"{shown}\n{document}"
+        assert status == "error" or ONLY_IN_CPP.search(document), f"{shown}\n{document}"
         return
     if status == "ok":
         ours, theirs = from_json(shown), expected
@@ -273,15 +281,7 @@ def test_what_google_refuses_is_refused_and_the_rest_read_alike(
             deterministic=True
         ), document
     else:
-        assert is_only_legal_in_python(document), f"{shown}\n{document}"
-
-
-def is_only_legal_in_cpp(document: str) -> bool:
-    return False
-
-
-def is_only_legal_in_python(document: str) -> bool:
-    return False
+        assert ONLY_IN_PYTHON.search(document), f"{shown}\n{document}"
 
 
 @common_settings

@@ -99,11 +99,21 @@ def test_no_batch_exceeds_the_largest_size(server: Server) -> None:
 
 
 def test_requests_with_other_optional_inputs_do_not_mix(server: Server) -> None:
-    """Each execution sees one set of inputs: the model fails otherwise in its answers."""
+    """The model refuses an execution that mixes them."""
     requests = [
         {"INPUT0": np.full((1, 4), index, dtype=np.int32)}
         | ({"INPUT1": np.full((1, 2), index, dtype=np.float32)} if index % 2 else {})
         for index in range(64)
+    ]
+    results = asyncio.run(infer_all(server.grpc_address, requests))
+    for result, inputs in zip(results, requests, strict=True):
+        assert_doubled(result, inputs)
+
+
+def test_requests_of_other_shapes_do_not_mix(server: Server) -> None:
+    """The model refuses an execution that mixes them."""
+    requests = [
+        {"INPUT0": np.full((1, 1 + index % 3), index, dtype=np.int32)} for index in range(48)
     ]
     results = asyncio.run(infer_all(server.grpc_address, requests))
     for result, inputs in zip(results, requests, strict=True):

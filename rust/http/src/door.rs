@@ -52,38 +52,14 @@ impl Door {
             return Err(Refusal::WrongVerb);
         }
         gate::authorise(group, &self.server)?;
-        if route.endpoint == Endpoint::Infer {
-            return infer::answer(self, &route, &parts.headers, body).await;
-        }
-        self.answer_from_memory(&route)
-    }
-
-    /// Answers what needs neither a body nor a model's work.
-    fn answer_from_memory(&self, route: &Route<'_>) -> Result<Response<ResponseBody>, Refusal> {
         let server = &*self.server;
-        let unsupported = |feature: &str| {
-            Err(Error::unsupported(format!("{feature} is not supported by this server")).into())
-        };
         match route.endpoint {
+            Endpoint::Infer => infer::answer(self, &route, &parts.headers, body).await,
             Endpoint::ServerLive => Ok(health(server.is_live())),
             Endpoint::ServerReady => Ok(health(server.is_ready())),
-            Endpoint::ModelReady => {
-                if server.model_is_ready(&route.model(), route.version()?)? {
-                    return Ok(health(true));
-                }
-                // Triton: `HTTPAPIServer::HandleModelReady` answers 400 for "not now".
-                Err(Error::invalid_arg("Model version not ready").into())
-            }
+            Endpoint::ModelReady => self.model_ready(&route),
             Endpoint::ServerMetadata => Ok(response::json(metadata::of_server(server))),
-            Endpoint::ModelMetadata => {
-                let version = route.version()?;
-                let model = server.model(&route.model(), version)?;
-                let versions = match version {
-                    Some(version) => vec![version],
-                    None => server.ready_versions(model.name()),
-                };
-                Ok(response::json(metadata::of_model(&model, &versions)))
-            }
+            Endpoint::ModelMetadata => self.model_metadata(&route),
             Endpoint::ModelConfig => {
                 let model = server.model(&route.model(), route.version()?)?;
                 Ok(response::json(model.config().to_json()))
@@ -92,19 +68,41 @@ impl Door {
                 let models = server.statistics(Some(&*route.model()), route.version()?)?;
                 Ok(response::json(statistics::render(&models)))
             }
-            Endpoint::AllStatistics => Ok(response::json(statistics::render(
-                &server.statistics(None, None)?,
-            ))),
-            Endpoint::Infer | Endpoint::Generate => unsupported("the generate extension"),
-            Endpoint::TraceSetting => unsupported("the trace extension"),
-            Endpoint::Logging => unsupported("the logging extension"),
+            Endpoint::AllStatistics => {
+                let models = server.statistics(None, None)?;
+                Ok(response::json(statistics::render(&models)))
+            }
+            Endpoint::Generate => Err(not_offered("the generate extension")),
+            Endpoint::TraceSetting => Err(not_offered("the trace extension")),
+            Endpoint::Logging => Err(not_offered("the logging extension")),
             Endpoint::RepositoryIndex | Endpoint::RepositoryLoad | Endpoint::RepositoryUnload => {
-                unsupported("the model repository extension")
+                Err(not_offered("the model repository extension"))
             }
             Endpoint::SharedMemoryStatus
             | Endpoint::SharedMemoryRegister
-            | Endpoint::SharedMemoryUnregister => unsupported("the shared memory extension"),
+            | Endpoint::SharedMemoryUnregister => Err(not_offered("the shared memory extension")),
         }
+    }
+
+    fn model_ready(&self, route: &Route<'_>) -> Result<Response<ResponseBody>, Refusal> {
+        if self
+            .server
+            .model_is_ready(&route.model(), route.version()?)?
+        {
+            return Ok(health(true));
+        }
+        // Triton: `HTTPAPIServer::HandleModelReady` answers 400 for "not now".
+        Err(Error::invalid_arg("Model version not ready").into())
+    }
+
+    fn model_metadata(&self, route: &Route<'_>) -> Result<Response<ResponseBody>, Refusal> {
+        let version = route.version()?;
+        let model = self.server.model(&route.model(), version)?;
+        let versions = match version {
+            Some(version) => vec![version],
+            None => self.server.ready_versions(model.name()),
+        };
+        Ok(response::json(metadata::of_model(&model, &versions)))
     }
 }
 
@@ -146,4 +144,9 @@ fn health(is_good: bool) -> Response<ResponseBody> {
     } else {
         StatusCode::BAD_REQUEST
     })
+}
+
+/// Says that a route is known but its feature is not there.
+fn not_offered(feature: &str) -> Refusal {
+    Error::unsupported(format!("{feature} is not supported by this server")).into()
 }

@@ -29,7 +29,7 @@ const MAX_FRAME: usize = 1 << 20;
 type Segments = SmallVec<[Bytes; 4]>;
 
 /// A body made of pieces that are written as they lie, together in one system call where they fit.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct ResponseBody {
     // The first piece, not empty unless all is taken, then the others.
     current: Bytes,
@@ -98,7 +98,7 @@ impl Body for ResponseBody {
 
 /// Makes a response without a body, and without a content type (P049).
 pub(crate) fn empty(status: StatusCode) -> Response<ResponseBody> {
-    let mut response = Response::new(ResponseBody::default());
+    let mut response = Response::new(ResponseBody::new([]));
     *response.status_mut() = status;
     response
 }

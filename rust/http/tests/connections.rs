@@ -354,7 +354,43 @@ fn connections_are_dealt_out_to_all_threads() {
     );
 }
 
-/// More connections than a turn has polls, all busy: nothing is left undispatched.
+/// What a thread's sockets bring together is dispatched together.
+#[test]
+fn requests_read_in_one_turn_share_a_batch() {
+    let gate = Model {
+        name: "gate",
+        behaviour: "gate",
+        ..Model::ECHO
+    };
+    let batching = Model {
+        more: "dynamic_batching {}",
+        ..Model::ECHO
+    };
+    let server = TestServer::start_with(&[gate, batching], one_thread());
+    let mut clients: Vec<_> = (0..8).map(|_| server.connect()).collect();
+    for client in &mut clients {
+        assert_eq!(
+            client.request("GET", "/v2/health/live", &[], b"").status,
+            200
+        );
+    }
+    // The one network thread is busy while all requests arrive.
+    let mut blocking = server.connect();
+    blocking.send(infer_request("/v2/models/gate/infer").as_bytes());
+    server.held.wait_at_gate();
+    for client in &mut clients {
+        client.send(infer_request(ECHO).as_bytes());
+    }
+    server.held.open_gate();
+    for client in &mut clients {
+        assert_eq!(client.response().status, 200);
+    }
+    let echo = server.engine.model("echo", None).expect("loaded");
+    let batches: Vec<_> = echo.statistics().snapshot().batches.into_keys().collect();
+    assert_eq!(batches, [8]);
+}
+
+/// Many busy connections: nothing is left undispatched.
 #[test]
 fn many_connections_are_all_served() {
     let server = TestServer::start_with(&[Model::ECHO], one_thread());

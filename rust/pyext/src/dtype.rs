@@ -6,7 +6,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
 use tritongw_types::DataType;
 
-use crate::error::model_exception;
+use crate::error::{TritonModelException, model_exception};
 
 /// NumPy's objects that are needed for every tensor, looked up once.
 pub(crate) struct Numpy {
@@ -90,21 +90,23 @@ fn scalar_name(data_type: DataType) -> Option<&'static str> {
     })
 }
 
-/// Return the NumPy scalar type of the data type with this number.
+/// Return the NumPy scalar type of the data type with this number, or ``None``.
 #[pyfunction]
-pub(crate) fn triton_to_numpy_type(py: Python<'_>, data_type: u8) -> PyResult<Py<PyAny>> {
+pub(crate) fn triton_to_numpy_type(py: Python<'_>, data_type: u8) -> PyResult<Option<Py<PyAny>>> {
     let numpy = Numpy::get(py)?;
     let found = DataType::ALL.into_iter().find(|known| *known as u8 == data_type);
     let entry = found.and_then(|data_type| numpy.find(data_type));
-    entry
-        .map(|(_, _, scalar)| scalar.clone_ref(py))
-        .ok_or_else(|| model_exception("Unsupported triton dtype."))
+    Ok(entry.map(|(_, _, scalar)| scalar.clone_ref(py)))
 }
 
-/// Return the number of the data type that a NumPy scalar type or dtype stands for.
+/// Return the number of the data type that a NumPy scalar type or dtype stands for, or ``None``.
 #[pyfunction]
-pub(crate) fn numpy_to_triton_type(data_type: &Bound<'_, PyAny>) -> PyResult<u8> {
+pub(crate) fn numpy_to_triton_type(data_type: &Bound<'_, PyAny>) -> PyResult<Option<u8>> {
     let py = data_type.py();
     let dtype = py.import("numpy")?.getattr("dtype")?.call1((data_type,))?;
-    Numpy::get(py)?.data_type(&dtype).map(|data_type| data_type as u8)
+    match Numpy::get(py)?.data_type(&dtype) {
+        Ok(data_type) => Ok(Some(data_type as u8)),
+        Err(error) if error.is_instance_of::<TritonModelException>(py) => Ok(None),
+        Err(error) => Err(error),
+    }
 }

@@ -20,7 +20,6 @@ pub(crate) struct TritonError {
 }
 
 #[pymethods]
-#[expect(non_upper_case_globals, reason = "the names are Python's")]
 impl TritonError {
     #[classattr]
     const UNKNOWN: u32 = ErrorCode::Unknown as u32;

@@ -19,7 +19,11 @@ pub(crate) struct IdentityInstance {
 
 impl BackendInstance for IdentityInstance {
     fn placement(&self) -> Placement {
-        if self.delay.is_zero() { Placement::Inline } else { Placement::Dedicated }
+        if self.delay.is_zero() {
+            Placement::Inline
+        } else {
+            Placement::Dedicated
+        }
     }
 
     fn execute(&mut self, batch: &mut Batch) -> Result<()> {
@@ -28,7 +32,10 @@ impl BackendInstance for IdentityInstance {
             std::thread::sleep(self.delay);
         }
         let requests = batch.requests();
-        let responses: Vec<_> = requests.iter().map(|request| self.answer(request)).collect();
+        let responses: Vec<_> = requests
+            .iter()
+            .map(|request| self.answer(request))
+            .collect();
         let compute_end_ns = monotonic_ns();
         let timings = ComputeTimings {
             exec_start_ns: batch.start_ns(),
@@ -39,7 +46,10 @@ impl BackendInstance for IdentityInstance {
         let batch_size = batch.batch_size();
         let requests = batch.take_requests();
         if let Some(first) = requests.first() {
-            first.model().statistics().report_batch(batch_size, &timings);
+            first
+                .model()
+                .statistics()
+                .report_batch(batch_size, &timings);
         }
         for (request, response) in requests.into_iter().zip(responses) {
             request.finish(response, &timings);
@@ -51,7 +61,11 @@ impl BackendInstance for IdentityInstance {
 impl IdentityInstance {
     fn answer(&self, request: &InferenceRequest) -> Result<Box<InferenceResponse>> {
         let mut response = request.responder().new_response();
-        for pair in self.pairs.iter().filter(|pair| request.wants_output(&pair.output)) {
+        for pair in self
+            .pairs
+            .iter()
+            .filter(|pair| request.wants_output(&pair.output))
+        {
             let input = request.input(&pair.input).ok_or_else(|| {
                 Error::unsupported(format!("failed to get input '{}'", pair.input))
             })?;
@@ -70,7 +84,9 @@ fn repeat(input: &InputTensor, output: &CName, response: &mut InferenceResponse)
     let mut rest = response.add_output_buffer(output, input.data_type, shape, size)?;
     for buffer in &input.data {
         let data = buffer.as_host().ok_or_else(|| {
-            Error::unsupported(format!("failed to get input buffer in CPU memory for '{output}'"))
+            Error::unsupported(format!(
+                "failed to get input buffer in CPU memory for '{output}'"
+            ))
         })?;
         let (target, after) = rest.split_at_mut(data.len());
         target.copy_from_slice(data);

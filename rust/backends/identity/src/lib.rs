@@ -39,7 +39,10 @@ impl Backend for IdentityBackend {
             log::info!("Creation delay is set to : {}", delays.creation.as_secs());
             std::thread::sleep(delays.creation);
         }
-        Ok(Arc::new(IdentityModel { pairs: pairs.into(), delays }))
+        Ok(Arc::new(IdentityModel {
+            pairs: pairs.into(),
+            delays,
+        }))
     }
 }
 

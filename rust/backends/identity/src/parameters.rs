@@ -28,7 +28,11 @@ impl Delays {
     /// Returns the delay of an instance. Triton: an instance-wise delay is multiplied by the
     /// number of the device, whatever the multiplier says.
     pub(crate) fn of_instance(&self, device_id: i32) -> Duration {
-        let multiplier = if self.is_instance_wise { device_id.max(1).unsigned_abs() } else { 1 };
+        let multiplier = if self.is_instance_wise {
+            device_id.max(1).unsigned_abs()
+        } else {
+            1
+        };
         self.execution.saturating_mul(multiplier)
     }
 }
@@ -37,10 +41,13 @@ fn number(parameters: &BTreeMap<String, String>, name: &str) -> Result<u64> {
     let Some(text) = parameters.get(name) else {
         return Ok(0);
     };
-    text.trim().parse().map_err(|source: std::num::ParseIntError| {
-        let message = format!("parameter '{name}' must be a non-negative integer, got '{text}'");
-        Error::invalid_arg(message).with_source(source)
-    })
+    text.trim()
+        .parse()
+        .map_err(|source: std::num::ParseIntError| {
+            let message =
+                format!("parameter '{name}' must be a non-negative integer, got '{text}'");
+            Error::invalid_arg(message).with_source(source)
+        })
 }
 
 #[cfg(test)]
@@ -48,20 +55,31 @@ mod tests {
     use super::*;
 
     fn read(pairs: &[(&str, &str)]) -> Result<Delays> {
-        Delays::read(&pairs.iter().map(|&(k, v)| (k.to_owned(), v.to_owned())).collect())
+        Delays::read(
+            &pairs
+                .iter()
+                .map(|&(k, v)| (k.to_owned(), v.to_owned()))
+                .collect(),
+        )
     }
 
     #[test]
     fn there_is_no_delay_unless_asked_for() {
         let delays = read(&[]).expect("nothing to read");
-        assert_eq!((delays.creation, delays.of_instance(0)), (Duration::ZERO, Duration::ZERO));
+        assert_eq!(
+            (delays.creation, delays.of_instance(0)),
+            (Duration::ZERO, Duration::ZERO)
+        );
     }
 
     #[test]
     fn instance_wise_delays_grow_with_the_device() {
         let same = read(&[("execute_delay_ms", "5")]).expect("valid");
         assert_eq!(same.of_instance(3), Duration::from_millis(5));
-        let wise = [("execute_delay_ms", "5"), ("instance_wise_delay_multiplier", "7")];
+        let wise = [
+            ("execute_delay_ms", "5"),
+            ("instance_wise_delay_multiplier", "7"),
+        ];
         let wise = read(&wise).expect("valid");
         assert_eq!(wise.of_instance(0), Duration::from_millis(5));
         assert_eq!(wise.of_instance(3), Duration::from_millis(15));

@@ -17,19 +17,27 @@ pub(crate) struct Pair {
 /// `InvalidArg` for names, types or shapes that do not go together.
 pub(crate) fn pairs(config: &ModelConfig) -> Result<Vec<Pair>> {
     if config.inputs.len() != config.outputs.len() {
-        return Err(Error::invalid_arg("model configuration must have equal input/output pairs"));
+        return Err(Error::invalid_arg(
+            "model configuration must have equal input/output pairs",
+        ));
     }
     for input in &config.inputs {
         index(&input.name, "input", "INPUT")?;
     }
-    config.outputs.iter().map(|output| pair(config, &output.name)).collect()
+    config
+        .outputs
+        .iter()
+        .map(|output| pair(config, &output.name))
+        .collect()
 }
 
 fn pair(config: &ModelConfig, output_name: &CName) -> Result<Pair> {
     let index = index(output_name, "output", "OUTPUT")?;
     let input = config.input(&format!("INPUT{index}"));
     let (Some(input), Some(output)) = (input, config.output(output_name)) else {
-        return Err(Error::invalid_arg("expected input and output indices to match"));
+        return Err(Error::invalid_arg(
+            "expected input and output indices to match",
+        ));
     };
     if input.data_type != output.data_type {
         return Err(Error::invalid_arg(format!(
@@ -45,7 +53,10 @@ fn pair(config: &ModelConfig, output_name: &CName) -> Result<Pair> {
             "expected input and output shape to match, got {input_shape} and {output_shape}"
         )));
     }
-    Ok(Pair { input: input.name.clone(), output: output.name.clone() })
+    Ok(Pair {
+        input: input.name.clone(),
+        output: output.name.clone(),
+    })
 }
 
 /// Returns what follows `prefix` in a name.

@@ -33,9 +33,12 @@ instance_group [ { kind: KIND_CPU count: 1 } ]
 fn a_contiguous_input_becomes_the_output_without_a_copy() {
     let fixture = serve(PAIRS);
     let (numbers, strings) = (numbers(), strings());
-    let addresses = [&numbers, &strings].map(|input| address(input));
+    let addresses = [&numbers, &strings].map(address);
     let outputs = fixture.infer(vec![numbers, strings], &[]).expect("valid");
-    let expected = [("OUTPUT0", DataType::Fp32, 2), ("OUTPUT1", DataType::Bytes, 1)];
+    let expected = [
+        ("OUTPUT0", DataType::Fp32, 2),
+        ("OUTPUT1", DataType::Bytes, 1),
+    ];
     assert_eq!(outputs.len(), 2);
     for ((output, (name, data_type, length)), address) in
         outputs.iter().zip(expected).zip(addresses)
@@ -51,7 +54,10 @@ fn an_input_in_pieces_is_put_together() {
     let fixture = serve(PAIRS);
     let mut input = numbers();
     let whole = input.contiguous().expect("host memory");
-    input.data = [whole.slice(..3), whole.slice(3..)].map(InputBuffer::Host).into_iter().collect();
+    input.data = [whole.slice(..3), whole.slice(3..)]
+        .map(InputBuffer::Host)
+        .into_iter()
+        .collect();
     let outputs = fixture.infer(vec![input], &["OUTPUT0"]).expect("valid");
     assert_eq!(data(&outputs[0]), whole);
 }
@@ -59,9 +65,13 @@ fn an_input_in_pieces_is_put_together() {
 #[test]
 fn an_output_whose_optional_input_is_missing_cannot_be_asked_for() {
     let fixture = serve(PAIRS);
-    let outputs = fixture.infer(vec![numbers()], &["OUTPUT0"]).expect("its input is there");
+    let outputs = fixture
+        .infer(vec![numbers()], &["OUTPUT0"])
+        .expect("its input is there");
     assert_eq!(outputs.len(), 1);
-    let error = fixture.infer(vec![numbers()], &[]).expect_err("all outputs are asked for");
+    let error = fixture
+        .infer(vec![numbers()], &[])
+        .expect_err("all outputs are asked for");
     assert_eq!(error.code(), ErrorCode::Unsupported);
     assert_eq!(error.message(), "failed to get input 'INPUT1'");
 }
@@ -69,11 +79,21 @@ fn an_output_whose_optional_input_is_missing_cannot_be_asked_for() {
 #[test]
 fn every_request_is_counted() {
     let fixture = serve(PAIRS);
-    fixture.infer(vec![numbers(), strings()], &[]).expect("valid");
-    fixture.infer(vec![numbers()], &[]).expect_err("an input is missing");
+    fixture
+        .infer(vec![numbers(), strings()], &[])
+        .expect("valid");
+    fixture
+        .infer(vec![numbers()], &[])
+        .expect_err("an input is missing");
     let statistics = fixture.statistics();
-    assert_eq!((statistics.success.count, statistics.failed().count), (1, 1));
-    assert_eq!((statistics.inference_count, statistics.execution_count), (1, 2));
+    assert_eq!(
+        (statistics.success.count, statistics.failed().count),
+        (1, 1)
+    );
+    assert_eq!(
+        (statistics.inference_count, statistics.execution_count),
+        (1, 2)
+    );
 }
 
 #[test]
@@ -87,7 +107,9 @@ fn a_door_with_memory_of_its_own_gets_the_output_there() {
     let fixture = serve(PAIRS);
     let input = numbers();
     let address = address(&input);
-    let outputs = fixture.infer_into(vec![input], &["OUTPUT0"], Arc::new(Own)).expect("valid");
+    let outputs = fixture
+        .infer_into(vec![input], &["OUTPUT0"], Arc::new(Own))
+        .expect("valid");
     assert_eq!(data(&outputs[0]), [0, 0, 128, 63, 0, 0, 0, 64]);
     assert_ne!(data(&outputs[0]).as_ptr().addr(), address);
 }
@@ -97,7 +119,9 @@ fn an_execution_takes_as_long_as_asked() {
     let delay = Duration::from_millis(30);
     let fixture = serve(&format!("{PAIRS}{}", parameter("execute_delay_ms", "30")));
     let infer_ns = {
-        fixture.infer(vec![numbers(), strings()], &[]).expect("valid");
+        fixture
+            .infer(vec![numbers(), strings()], &[])
+            .expect("valid");
         fixture.statistics().compute_infer.ns
     };
     assert!(Duration::from_nanos(infer_ns) >= delay, "{infer_ns} ns");
@@ -114,9 +138,8 @@ fn a_load_takes_as_long_as_asked() {
 
 #[test]
 fn configurations_that_are_no_pairs_have_tritons_texts() {
-    let pair = |input: &str, output: &str| {
-        format!("input [ {{ {input} }} ] output [ {{ {output} }} ]")
-    };
+    let pair =
+        |input: &str, output: &str| format!("input [ {{ {input} }} ] output [ {{ {output} }} ]");
     let input = r#"name: "INPUT0" data_type: TYPE_FP32 dims: [ 4 ]"#;
     let output = r#"name: "OUTPUT0" data_type: TYPE_FP32 dims: [ 4 ]"#;
     let cases = [
@@ -145,15 +168,25 @@ fn configurations_that_are_no_pairs_have_tritons_texts() {
             "expected input and output shape to match, got [4] and [2,2]",
         ),
         (
-            format!("{}{}", pair(input, output), "instance_group [ { kind: KIND_MODEL } ]"),
+            format!(
+                "{}{}",
+                pair(input, output),
+                "instance_group [ { kind: KIND_MODEL } ]"
+            ),
             "'identity' backend only supports CPU instances",
         ),
     ];
     for (config, expected) in cases {
-        assert_eq!(serve(&config).reason(), format!("Invalid argument: {expected}"));
+        assert_eq!(
+            serve(&config).reason(),
+            format!("Invalid argument: {expected}")
+        );
     }
     let reshaped = output.replace("dims: [ 4 ]", "dims: [ 2, 2 ] reshape { shape: [ 4 ] }");
-    assert!(serve(&pair(input, &reshaped)).server.is_ready(), "reshaped to the same");
+    assert!(
+        serve(&pair(input, &reshaped)).server.is_ready(),
+        "reshaped to the same"
+    );
 }
 
 #[test]
@@ -179,11 +212,19 @@ fn strings() -> InputTensor {
 }
 
 fn address(input: &InputTensor) -> usize {
-    input.data[0].as_host().expect("host memory").as_ptr().addr()
+    input.data[0]
+        .as_host()
+        .expect("host memory")
+        .as_ptr()
+        .addr()
 }
 
 fn data(output: &OutputTensor) -> &[u8] {
-    output.buffer.as_ref().and_then(|buffer| buffer.as_slice()).expect("host memory")
+    output
+        .buffer
+        .as_ref()
+        .and_then(|buffer| buffer.as_slice())
+        .expect("host memory")
 }
 
 struct Fixture {
@@ -199,9 +240,15 @@ fn serve(config: &str) -> Fixture {
     let config = format!("backend: \"identity\"\n{config}");
     std::fs::write(model.join("config.pbtxt"), config).expect("a writable directory");
     let model_repositories = vec![repository.path().to_owned()];
-    let options = ServerOptions { model_repositories, ..ServerOptions::default() };
+    let options = ServerOptions {
+        model_repositories,
+        ..ServerOptions::default()
+    };
     let server = Server::new(options, vec![Arc::new(IdentityBackend)]).expect("readable");
-    Fixture { server, _repository: repository }
+    Fixture {
+        server,
+        _repository: repository,
+    }
 }
 
 impl Fixture {
@@ -210,7 +257,11 @@ impl Fixture {
     }
 
     fn statistics(&self) -> StatisticsSnapshot {
-        self.server.model("m", None).expect("loaded").statistics().snapshot()
+        self.server
+            .model("m", None)
+            .expect("loaded")
+            .statistics()
+            .snapshot()
     }
 
     fn request(&self, inputs: Vec<InputTensor>, outputs: &[&str]) -> Box<InferenceRequest> {
@@ -245,8 +296,9 @@ impl Fixture {
         let (sender, answers) = channel();
         request.set_response_handler(allocator, Arc::new(Sink(sender)));
         self.server.infer(request).map_err(|(error, _)| error)?;
-        let mut response =
-            answers.recv_timeout(Duration::from_secs(10)).expect("every request is answered");
+        let mut response = answers
+            .recv_timeout(Duration::from_secs(10))
+            .expect("every request is answered");
         match response.error() {
             Some(error) => Err(Error::new(error.code(), error.message())),
             None => Ok(response.take_outputs().collect()),

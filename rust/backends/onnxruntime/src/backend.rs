@@ -32,7 +32,10 @@ pub struct OnnxRuntimeBackend {
 impl OnnxRuntimeBackend {
     /// Makes the backend; loads nothing yet.
     pub fn new(config: OnnxRuntimeConfig) -> Self {
-        Self { library: config.library, runtime: Mutex::new(None) }
+        Self {
+            library: config.library,
+            runtime: Mutex::new(None),
+        }
     }
 
     /// Returns the library, loading it the first time; a failure is tried again next time.
@@ -51,7 +54,11 @@ impl OnnxRuntimeBackend {
             return Ok(Arc::clone(runtime));
         }
         let loaded = Arc::new(Runtime::load(&path, threads.as_ref())?);
-        log::info!("loaded ONNX Runtime {} from '{}'", loaded.version(), path.display());
+        log::info!(
+            "loaded ONNX Runtime {} from '{}'",
+            loaded.version(),
+            path.display()
+        );
         *runtime = Some(Arc::clone(&loaded));
         Ok(loaded)
     }
@@ -90,6 +97,8 @@ impl Backend for OnnxRuntimeBackend {
 
 impl fmt::Debug for OnnxRuntimeBackend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OnnxRuntimeBackend").field("library", &self.library).finish_non_exhaustive()
+        f.debug_struct("OnnxRuntimeBackend")
+            .field("library", &self.library)
+            .finish_non_exhaustive()
     }
 }

@@ -31,10 +31,16 @@ pub(crate) fn complete(
         completed.insert("dynamic_batching".to_owned(), json!({}));
     }
     if config.inputs.is_empty() && config.batch_inputs.is_empty() {
-        completed.insert("input".to_owned(), tensors(&signature.inputs, max_batch_size > 0));
+        completed.insert(
+            "input".to_owned(),
+            tensors(&signature.inputs, max_batch_size > 0),
+        );
     }
     if config.outputs.is_empty() {
-        completed.insert("output".to_owned(), tensors(&signature.outputs, max_batch_size > 0));
+        completed.insert(
+            "output".to_owned(),
+            tensors(&signature.outputs, max_batch_size > 0),
+        );
     }
     Ok(Value::Object(completed).to_string())
 }
@@ -76,7 +82,10 @@ fn tensors(infos: &[TensorInfo], is_batching: bool) -> Value {
 }
 
 fn tensor(info: &TensorInfo, is_batching: bool) -> Value {
-    let data_type = info.element_type.data_type().map_or("TYPE_INVALID", DataType::as_config_str);
+    let data_type = info
+        .element_type
+        .data_type()
+        .map_or("TYPE_INVALID", DataType::as_config_str);
     let dims = &info.dims[usize::from(is_batching)..];
     let name = info.name_text();
     match (dims, is_batching) {

@@ -55,14 +55,14 @@ pub(crate) fn bind<'a>(
 }
 
 /// Returns the data of an input that ORT may read where it lies.
-fn own_memory<'a>(
-    requests: &[Box<InferenceRequest>],
-    input: &'a InputTensor,
-) -> Option<&'a [u8]> {
+fn own_memory<'a>(requests: &[Box<InferenceRequest>], input: &'a InputTensor) -> Option<&'a [u8]> {
     let ([_], [buffer]) = (requests, input.data.as_slice()) else {
         return None;
     };
-    buffer.as_host().map(|data| &data[..]).filter(|data| is_aligned(data, input.data_type))
+    buffer
+        .as_host()
+        .map(|data| &data[..])
+        .filter(|data| is_aligned(data, input.data_type))
 }
 
 /// Returns the shape of all requests' tensors laid end to end along the batch dimension.
@@ -76,10 +76,13 @@ fn batch_shape(
         return Shape::default();
     }
     let mut shape = input.shape.clone();
-    if plan.is_batching {
-        if let Some(batch) = shape.as_mut_slice().first_mut() {
-            *batch = requests.iter().map(|request| i64::from(request.batch_size())).sum();
-        }
+    if plan.is_batching
+        && let Some(batch) = shape.as_mut_slice().first_mut()
+    {
+        *batch = requests
+            .iter()
+            .map(|request| i64::from(request.batch_size()))
+            .sum();
     }
     shape
 }
@@ -108,7 +111,9 @@ fn strings(
     shape: &Shape,
     requests: &[Box<InferenceRequest>],
 ) -> Result<TensorView<'static>> {
-    let inputs = requests.iter().map(|request| input_of(request, name)?.contiguous());
+    let inputs = requests
+        .iter()
+        .map(|request| input_of(request, name)?.contiguous());
     let pieces: SmallVec<[_; 4]> = inputs.collect::<Result<_>>()?;
     let elements = pieces.iter().flat_map(|piece| BytesElements::new(piece));
     let elements = elements.map(|element| {
@@ -121,6 +126,8 @@ fn strings(
 
 fn input_of<'a>(request: &'a InferenceRequest, name: &str) -> Result<&'a InputTensor> {
     request.input(name).ok_or_else(|| {
-        Error::internal(format!("input '{name}' is missing in a request of the batch"))
+        Error::internal(format!(
+            "input '{name}' is missing in a request of the batch"
+        ))
     })
 }

@@ -10,9 +10,7 @@ use tritongw_engine::{ComputeTimings, InferenceRequest};
 use tritongw_types::Result;
 
 use crate::inputs;
-use crate::ort::{
-    AlignedBuffer, OutputValue, PreparedResponse, RunOptions, Session, TensorView,
-};
+use crate::ort::{AlignedBuffer, OutputValue, PreparedResponse, RunOptions, Session, TensorView};
 use crate::outputs::{self, Responses};
 use crate::plan::{OutputPlan, Plan};
 
@@ -36,15 +34,36 @@ struct Outcome {
 
 impl OnnxInstance {
     pub(crate) fn new(session: Session, run_options: RunOptions, plan: Arc<Plan>) -> Self {
-        let buffers = plan.inputs.iter().map(|_| AlignedBuffer::default()).collect();
-        Self { session: Arc::new(session), run_options, plan, buffers, trusts_shapes: true }
+        let buffers = plan
+            .inputs
+            .iter()
+            .map(|_| AlignedBuffer::default())
+            .collect();
+        Self {
+            session: Arc::new(session),
+            run_options,
+            plan,
+            buffers,
+            trusts_shapes: true,
+        }
     }
 
     fn run(&mut self, requests: &[Box<InferenceRequest>]) -> Result<Outcome> {
-        let Self { session, run_options, plan, buffers, trusts_shapes } = self;
+        let Self {
+            session,
+            run_options,
+            plan,
+            buffers,
+            trusts_shapes,
+        } = self;
         let outputs = wanted_outputs(plan, requests);
         let inputs = inputs::bind(session.runtime(), plan, buffers, requests)?;
-        let execution = Execution { session, run_options, inputs: &inputs, outputs: &outputs };
+        let execution = Execution {
+            session,
+            run_options,
+            inputs: &inputs,
+            outputs: &outputs,
+        };
         let prepared = match requests {
             [request] if *trusts_shapes => prepare(session, &outputs, request)?,
             _ => None,
@@ -56,7 +75,11 @@ impl OnnxInstance {
         {
             let compute_end_ns = monotonic_ns();
             let responses = smallvec![Ok(prepared.finish())];
-            return Ok(Outcome { responses, compute_start_ns, compute_end_ns });
+            return Ok(Outcome {
+                responses,
+                compute_start_ns,
+                compute_end_ns,
+            });
         }
         // Either the shapes are not known, or the execution failed: because the request is at
         // fault, or because the graph promises shapes that it does not keep, which ORT only
@@ -71,7 +94,11 @@ impl OnnxInstance {
             *trusts_shapes = false;
         }
         let responses = outputs::divide(plan, &outputs, values, requests)?;
-        Ok(Outcome { responses, compute_start_ns, compute_end_ns })
+        Ok(Outcome {
+            responses,
+            compute_start_ns,
+            compute_end_ns,
+        })
     }
 }
 
@@ -91,7 +118,10 @@ impl BackendInstance for OnnxInstance {
         let batch_size = batch.batch_size();
         let requests = batch.take_requests();
         if let Some(first) = requests.first() {
-            first.model().statistics().report_batch(batch_size, &timings);
+            first
+                .model()
+                .statistics()
+                .report_batch(batch_size, &timings);
         }
         for (request, response) in requests.into_iter().zip(outcome.responses) {
             request.finish(response, &timings);
@@ -111,27 +141,35 @@ struct Execution<'a> {
 impl Execution<'_> {
     /// Runs with outputs in ORT's memory.
     fn run(&self) -> Result<SmallVec<[OutputValue; 4]>> {
-        let slots: SmallVec<[_; 4]> =
-            self.outputs.iter().map(|output| (output.name.as_c_str(), None)).collect();
+        let slots: SmallVec<[_; 4]> = self
+            .outputs
+            .iter()
+            .map(|output| (output.name.as_c_str(), None))
+            .collect();
         self.session.run(self.run_options, self.inputs, &slots)
     }
 
     /// Runs with outputs in the memory of the response.
     fn run_into(&self, prepared: &PreparedResponse) -> Result<()> {
         let outputs = self.outputs.iter().zip(prepared.tensors());
-        let slots: SmallVec<[_; 4]> =
-            outputs.map(|(output, tensor)| (output.name.as_c_str(), Some(tensor))).collect();
-        self.session.run(self.run_options, self.inputs, &slots).map(drop)
+        let slots: SmallVec<[_; 4]> = outputs
+            .map(|(output, tensor)| (output.name.as_c_str(), Some(tensor)))
+            .collect();
+        self.session
+            .run(self.run_options, self.inputs, &slots)
+            .map(drop)
     }
 }
 
-/// Returns the outputs that a request of the batch wants; others are not computed.
+/// Returns the outputs that a request of the batch wants; ORT is not asked for others.
 fn wanted_outputs<'a>(
     plan: &'a Plan,
     requests: &[Box<InferenceRequest>],
 ) -> SmallVec<[&'a OutputPlan; 4]> {
     let is_wanted = |output: &&OutputPlan| {
-        requests.iter().any(|request| request.wants_output(&output.name))
+        requests
+            .iter()
+            .any(|request| request.wants_output(&output.name))
     };
     plan.outputs.iter().filter(is_wanted).collect()
 }
@@ -142,7 +180,9 @@ fn prepare(
     outputs: &[&OutputPlan],
     request: &InferenceRequest,
 ) -> Result<Option<PreparedResponse>> {
-    let shapes = outputs.iter().map(|output| output.known_shape(request.batch_size()));
+    let shapes = outputs
+        .iter()
+        .map(|output| output.known_shape(request.batch_size()));
     let Some(shapes) = shapes.collect::<Option<SmallVec<[_; 4]>>>() else {
         return Ok(None);
     };

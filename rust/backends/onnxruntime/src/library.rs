@@ -45,7 +45,9 @@ pub(crate) fn resolve_path(path: &Path) -> Result<PathBuf> {
         return Ok(path.to_owned());
     }
     let path = path.display();
-    Err(Error::unavailable(format!("ONNX Runtime library '{path}' does not exist: {INSTALL}")))
+    Err(Error::unavailable(format!(
+        "ONNX Runtime library '{path}' does not exist: {INSTALL}"
+    )))
 }
 
 /// Returns the C library in a directory of the Python package `onnxruntime`: the package itself,
@@ -54,7 +56,9 @@ pub(crate) fn resolve_path(path: &Path) -> Result<PathBuf> {
 /// The wheel names it `libonnxruntime.so.<version>`, and keeps libraries of execution providers
 /// beside it.
 pub fn library_in_package(package: &Path) -> Option<PathBuf> {
-    [package.join("capi"), package.to_owned()].iter().find_map(|directory| library_in(directory))
+    [package.join("capi"), package.to_owned()]
+        .iter()
+        .find_map(|directory| library_in(directory))
 }
 
 fn library_in(directory: &Path) -> Option<PathBuf> {
@@ -62,10 +66,15 @@ fn library_in(directory: &Path) -> Option<PathBuf> {
         let suffix = name.strip_prefix("libonnxruntime.so");
         suffix.is_some_and(|suffix| suffix.is_empty() || suffix.starts_with('.'))
     };
-    let entries = directory.read_dir().ok()?.filter_map(std::result::Result::ok);
+    let entries = directory
+        .read_dir()
+        .ok()?
+        .filter_map(std::result::Result::ok);
     let libraries = entries.filter(|entry| entry.file_name().to_str().is_some_and(is_library));
     // The longest name is the most exact version; others link to it.
-    libraries.map(|entry| entry.path()).max_by_key(|path| (path.as_os_str().len(), path.clone()))
+    libraries
+        .map(|entry| entry.path())
+        .max_by_key(|path| (path.as_os_str().len(), path.clone()))
 }
 
 impl fmt::Debug for LibraryLocation {
@@ -99,7 +108,10 @@ mod tests {
         ]);
         let library = package.path().join("capi/libonnxruntime.so.1.24.1");
         assert_eq!(library_in_package(package.path()), Some(library.clone()));
-        assert_eq!(library_in_package(&package.path().join("capi")), Some(library.clone()));
+        assert_eq!(
+            library_in_package(&package.path().join("capi")),
+            Some(library.clone())
+        );
         let location = LibraryLocation::Path(package.path().to_owned());
         assert_eq!(location.resolve().expect("found"), library);
     }
@@ -114,7 +126,10 @@ mod tests {
         ];
         for location in locations {
             let error = location.resolve().expect_err("nothing there");
-            assert!(error.message().contains("pip install 'tritongw[onnx]'"), "{error}");
+            assert!(
+                error.message().contains("pip install 'tritongw[onnx]'"),
+                "{error}"
+            );
         }
     }
 }

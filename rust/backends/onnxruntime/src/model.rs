@@ -61,13 +61,19 @@ impl BackendModel for OnnxModel {
             None => Session::load(&self.runtime, &self.path, &self.settings)?,
         };
         let run_options = RunOptions::new(&self.runtime, &self.run_entries)?;
-        Ok(Box::new(OnnxInstance::new(session, run_options, Arc::clone(&self.plan))))
+        Ok(Box::new(OnnxInstance::new(
+            session,
+            run_options,
+            Arc::clone(&self.plan),
+        )))
     }
 }
 
 impl fmt::Debug for OnnxModel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OnnxModel").field("path", &self.path).finish_non_exhaustive()
+        f.debug_struct("OnnxModel")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
     }
 }
 
@@ -77,7 +83,11 @@ impl fmt::Debug for OnnxModel {
 /// `Unavailable` if there is none, in Triton's words.
 pub(crate) fn model_file(model: &ModelContext) -> Result<PathBuf> {
     let path = model.model_path(DEFAULT_FILE_NAME);
-    let path = if path.is_dir() { path.join(DEFAULT_FILE_NAME) } else { path };
+    let path = if path.is_dir() {
+        path.join(DEFAULT_FILE_NAME)
+    } else {
+        path
+    };
     if Path::exists(&path) {
         return Ok(path);
     }

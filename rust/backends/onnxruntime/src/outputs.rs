@@ -25,8 +25,10 @@ pub(crate) fn divide(
     values: SmallVec<[OutputValue; 4]>,
     requests: &[Box<InferenceRequest>],
 ) -> Result<Responses> {
-    let mut responses: Responses =
-        requests.iter().map(|request| Ok(request.responder().new_response())).collect();
+    let mut responses: Responses = requests
+        .iter()
+        .map(|request| Ok(request.responder().new_response()))
+        .collect();
     for (output, value) in outputs.iter().zip(values) {
         let whole = WholeOutput::new(plan, output, value, requests)?;
         let mut row = 0;
@@ -79,10 +81,17 @@ impl<'a> WholeOutput<'a> {
             check_batch_dimension(plan, output, &shape, requests)?;
         }
         let oversized = |source| {
-            Error::internal(format!("output '{}' has shape {shape}: {source}", output.name))
+            Error::internal(format!(
+                "output '{}' has shape {shape}: {source}",
+                output.name
+            ))
         };
         let elements = shape.element_count().map_err(oversized)?;
-        let rows = if plan.is_batching { total_rows(requests) } else { 1 };
+        let rows = if plan.is_batching {
+            total_rows(requests)
+        } else {
+            1
+        };
         let data = match output.data_type.element_size() {
             None => Data::Strings(value.strings(elements)?),
             Some(element_size) => {
@@ -90,16 +99,33 @@ impl<'a> WholeOutput<'a> {
                 let bytes = value.into_bytes(size.unwrap_or(0))?;
                 // A pass-through tensor is the input's memory, which ends with the request.
                 let is_ours = !output.is_pass_through;
-                let bytes = if is_ours { bytes } else { Bytes::copy_from_slice(&bytes) };
-                Data::Fixed { bytes, element_size }
+                let bytes = if is_ours {
+                    bytes
+                } else {
+                    Bytes::copy_from_slice(&bytes)
+                };
+                Data::Fixed {
+                    bytes,
+                    element_size,
+                }
             }
         };
         let row_elements = elements.checked_div(rows).unwrap_or(0);
-        Ok(Self { plan: output, is_batching: plan.is_batching, shape, row_elements, data })
+        Ok(Self {
+            plan: output,
+            is_batching: plan.is_batching,
+            shape,
+            row_elements,
+            data,
+        })
     }
 
     fn rows_of(&self, request: &InferenceRequest) -> usize {
-        if self.is_batching { request.batch_size() as usize } else { 1 }
+        if self.is_batching {
+            request.batch_size() as usize
+        } else {
+            1
+        }
     }
 
     fn add_to(&self, response: &mut InferenceResponse, rows: Range<usize>) -> Result<()> {
@@ -112,7 +138,10 @@ impl<'a> WholeOutput<'a> {
         let elements = rows.start * self.row_elements..rows.end * self.row_elements;
         let (name, data_type) = (&self.plan.name, self.plan.data_type);
         match &self.data {
-            Data::Fixed { bytes, element_size } => {
+            Data::Fixed {
+                bytes,
+                element_size,
+            } => {
                 let range = elements.start * element_size..elements.end * element_size;
                 response.add_output_bytes(name, data_type, shape, bytes.slice(range))
             }
@@ -132,7 +161,10 @@ fn check_batch_dimension(
     requests: &[Box<InferenceRequest>],
 ) -> Result<()> {
     let expected = total_rows(requests);
-    if shape.first().is_some_and(|&first| usize::try_from(first) == Ok(expected)) {
+    if shape
+        .first()
+        .is_some_and(|&first| usize::try_from(first) == Ok(expected))
+    {
         return Ok(());
     }
     Err(Error::internal(format!(
@@ -143,5 +175,8 @@ fn check_batch_dimension(
 }
 
 fn total_rows(requests: &[Box<InferenceRequest>]) -> usize {
-    requests.iter().map(|request| request.batch_size() as usize).sum()
+    requests
+        .iter()
+        .map(|request| request.batch_size() as usize)
+        .sum()
 }

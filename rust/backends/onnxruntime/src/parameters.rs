@@ -35,7 +35,10 @@ pub(crate) fn session_settings(config: &ModelConfig) -> Result<SessionSettings> 
 /// Reads the configuration entries of every execution.
 pub(crate) fn run_entries(config: &ModelConfig) -> Vec<(String, String)> {
     let shrinkage = config.parameters.get(ARENA_SHRINKAGE);
-    shrinkage.map(|value| (ARENA_SHRINKAGE.to_owned(), value.clone())).into_iter().collect()
+    shrinkage
+        .map(|value| (ARENA_SHRINKAGE.to_owned(), value.clone()))
+        .into_iter()
+        .collect()
 }
 
 /// Reads the backend's setting for threads shared by all models; `None` where each session has
@@ -86,8 +89,12 @@ fn execution_mode(parameters: &BTreeMap<String, String>) -> Result<ExecutionMode
 /// Returns the parameters `session.…`: ORT's own entries. Threads do not spin unless one says so:
 /// doors and other instances share their cores.
 fn session_entries(parameters: &BTreeMap<String, String>) -> Vec<(String, String)> {
-    let given = parameters.iter().filter(|(key, _)| key.starts_with("session."));
-    let mut entries: Vec<_> = given.map(|(key, value)| (key.clone(), value.clone())).collect();
+    let given = parameters
+        .iter()
+        .filter(|(key, _)| key.starts_with("session."));
+    let mut entries: Vec<_> = given
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect();
     for key in [ALLOW_SPINNING, ALLOW_INTER_OP_SPINNING] {
         if !parameters.contains_key(key) {
             entries.push((key.to_owned(), "0".to_owned()));
@@ -105,10 +112,13 @@ fn integer(values: &BTreeMap<String, String>, key: &str) -> Result<Option<c_int>
     let Some(text) = values.get(key) else {
         return Ok(None);
     };
-    text.trim().parse().map(Some).map_err(|source: std::num::ParseIntError| {
-        let message = format!("failed to convert '{text}' to integral number");
-        Error::invalid_arg(message).with_source(source)
-    })
+    text.trim()
+        .parse()
+        .map(Some)
+        .map_err(|source: std::num::ParseIntError| {
+            let message = format!("failed to convert '{text}' to integral number");
+            Error::invalid_arg(message).with_source(source)
+        })
 }
 
 fn boolean(values: &BTreeMap<String, String>, key: &str) -> Result<Option<bool>> {
@@ -118,7 +128,9 @@ fn boolean(values: &BTreeMap<String, String>, key: &str) -> Result<Option<bool>>
     match text.to_ascii_lowercase().as_str() {
         "true" | "on" | "1" => Ok(Some(true)),
         "false" | "off" | "0" => Ok(Some(false)),
-        _ => Err(Error::invalid_arg(format!("failed to convert '{text}' to boolean"))),
+        _ => Err(Error::invalid_arg(format!(
+            "failed to convert '{text}' to boolean"
+        ))),
     }
 }
 
@@ -127,7 +139,10 @@ mod tests {
     use super::*;
 
     fn values(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
-        pairs.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect()
+        pairs
+            .iter()
+            .map(|&(key, value)| (key.to_owned(), value.to_owned()))
+            .collect()
     }
 
     #[test]
@@ -141,7 +156,10 @@ mod tests {
     #[test]
     fn words_for_true_and_false_are_tritons() {
         for (text, expected) in [("1", true), ("TRUE", true), ("on", true), ("Off", false)] {
-            assert_eq!(boolean(&values(&[("k", text)]), "k").expect(text), Some(expected));
+            assert_eq!(
+                boolean(&values(&[("k", text)]), "k").expect(text),
+                Some(expected)
+            );
         }
         let error = boolean(&values(&[("k", "yes")]), "k").expect_err("no word of Triton's");
         assert_eq!(error.message(), "failed to convert 'yes' to boolean");
@@ -167,7 +185,10 @@ mod tests {
     fn thread_counts_from_1_on_are_taken() {
         for (text, expected) in [("0", None), ("-1", None), ("3", Some(3))] {
             let values = values(&[("intra_op_thread_count", text)]);
-            assert_eq!(positive(&values, "intra_op_thread_count").expect(text), expected);
+            assert_eq!(
+                positive(&values, "intra_op_thread_count").expect(text),
+                expected
+            );
         }
     }
 
@@ -188,10 +209,19 @@ mod tests {
 
     #[test]
     fn global_threads_are_off_unless_enabled() {
-        assert_eq!(global_threads(&values(&[("intra_op_thread_count", "2")])).expect("off"), None);
-        let settings =
-            values(&[("enable-global-threadpool", "1"), ("intra_op_thread_count", "2")]);
-        let expected = GlobalThreads { intra_op: Some(2), inter_op: None, allow_spinning: false };
+        assert_eq!(
+            global_threads(&values(&[("intra_op_thread_count", "2")])).expect("off"),
+            None
+        );
+        let settings = values(&[
+            ("enable-global-threadpool", "1"),
+            ("intra_op_thread_count", "2"),
+        ]);
+        let expected = GlobalThreads {
+            intra_op: Some(2),
+            inter_op: None,
+            allow_spinning: false,
+        };
         assert_eq!(global_threads(&settings).expect("on"), Some(expected));
     }
 }

@@ -46,7 +46,9 @@ impl Plan {
     pub(crate) fn new(config: &ModelConfig, signature: &Signature) -> Result<Self> {
         let is_batching = config.max_batch_size > 0;
         let inputs = config.inputs.iter().map(|input| {
-            let info = signature.input(&input.name).ok_or_else(|| unknown(&input.name))?;
+            let info = signature
+                .input(&input.name)
+                .ok_or_else(|| unknown(&input.name))?;
             Ok(InputPlan {
                 name: input.name.clone(),
                 data_type: input.data_type,
@@ -54,7 +56,9 @@ impl Plan {
             })
         });
         let outputs = config.outputs.iter().map(|output| {
-            let info = signature.output(&output.name).ok_or_else(|| unknown(&output.name))?;
+            let info = signature
+                .output(&output.name)
+                .ok_or_else(|| unknown(&output.name))?;
             Ok(OutputPlan {
                 name: output.name.clone(),
                 data_type: output.data_type,
@@ -79,7 +83,10 @@ impl Plan {
     /// # Errors
     /// `InvalidArg` if the configuration has none of that name.
     pub(crate) fn input_index(&self, name: &CName) -> Result<usize> {
-        self.inputs.iter().position(|input| input.name == *name).ok_or_else(|| unknown(name))
+        self.inputs
+            .iter()
+            .position(|input| input.name == *name)
+            .ok_or_else(|| unknown(name))
     }
 }
 
@@ -99,7 +106,11 @@ impl OutputPlan {
 
     /// Returns the shape to answer with for one that ORT gave.
     pub(crate) fn response_shape(&self, shape: Shape) -> Shape {
-        if shape.is_empty() { self.scalar_shape.clone() } else { shape }
+        if shape.is_empty() {
+            self.scalar_shape.clone()
+        } else {
+            shape
+        }
     }
 }
 

@@ -55,7 +55,11 @@ impl Signature {
 
     fn check_inputs(&self, config: &ModelConfig) -> Result<()> {
         let model = &config.name;
-        let expected = config.inputs.iter().filter(|input| !input.is_optional).count();
+        let expected = config
+            .inputs
+            .iter()
+            .filter(|input| !input.is_optional)
+            .count();
         if self.inputs.len() != expected {
             return Err(Error::invalid_arg(format!(
                 "unable to load model '{model}', configuration expects {expected} inputs, model \
@@ -130,7 +134,12 @@ struct ConfiguredTensor<'a> {
 
 impl ConfiguredTensor<'_> {
     fn check_data_type(&self, of_model: ElementType) -> Result<()> {
-        let Self { model, direction, name, .. } = self;
+        let Self {
+            model,
+            direction,
+            name,
+            ..
+        } = self;
         let of_config = self.data_type.as_config_str();
         let Some(expected) = ElementType::from_data_type(self.data_type) else {
             return Err(Error::internal(format!(
@@ -164,7 +173,10 @@ impl ConfiguredTensor<'_> {
             of_config.push_front(-1);
         }
         let is_equal = of_model.len() == of_config.len()
-            && of_model.iter().zip(of_config.iter()).all(|(&model, &config)| fits(model, config));
+            && of_model
+                .iter()
+                .zip(of_config.iter())
+                .all(|(&model, &config)| fits(model, config));
         if is_equal {
             return Ok(());
         }
@@ -188,7 +200,9 @@ impl ConfiguredTensor<'_> {
         if self.dims.iter().all(|&dim| dim == 1) {
             return Ok(());
         }
-        let Self { model, name, dims, .. } = self;
+        let Self {
+            model, name, dims, ..
+        } = self;
         Err(Error::invalid_arg(format!(
             "unable to load model '{model}', scalar tensor '{name}', should only provide 1 in the \
              model configuration when the model doesn't support batching. Model configuration \
@@ -225,7 +239,9 @@ fn check_accelerators(config: &ModelConfig) -> Result<()> {
 }
 
 fn find<'a>(infos: &'a [TensorInfo], name: &str) -> Option<&'a TensorInfo> {
-    infos.iter().find(|info| info.name.as_bytes() == name.as_bytes())
+    infos
+        .iter()
+        .find(|info| info.name.as_bytes() == name.as_bytes())
 }
 
 /// Lists names as Triton's set does: in order, without repeats.

@@ -21,13 +21,20 @@ fn add_sub_call(rows: usize, start: i32) -> Call {
     let count = i32::try_from(rows * 16).expect("small");
     let shape = [i64::try_from(rows).expect("small"), 16];
     let values: Vec<i32> = (start..start + count).collect();
-    call(vec![ints("INPUT0", &shape, &values), ints("INPUT1", &shape, &vec![1; rows * 16])])
+    call(vec![
+        ints("INPUT0", &shape, &values),
+        ints("INPUT1", &shape, &vec![1; rows * 16]),
+    ])
 }
 
 #[test]
 fn requests_of_several_sizes_share_one_execution() {
     let fixture = serve("add_sub.onnx", &batching(ADD_SUB));
-    let calls = [add_sub_call(1, 0), add_sub_call(3, 1000), add_sub_call(2, -5)];
+    let calls = [
+        add_sub_call(1, 0),
+        add_sub_call(3, 1000),
+        add_sub_call(2, -5),
+    ];
     let answers = fixture.infer_together(&calls);
     for (answer, (start, rows)) in answers.iter().zip([(0, 1), (1000, 3), (-5, 2)]) {
         let outputs = answer.as_ref().expect("valid");
@@ -36,7 +43,10 @@ fn requests_of_several_sizes_share_one_execution() {
         assert_eq!(as_ints(&outputs[0]), expected);
     }
     let statistics = fixture.statistics();
-    assert_eq!((statistics.execution_count, statistics.inference_count), (1, 6));
+    assert_eq!(
+        (statistics.execution_count, statistics.inference_count),
+        (1, 6)
+    );
     assert_eq!(statistics.batches[&6].compute_infer.count, 1);
     assert_eq!(statistics.success.count, 3);
 }
@@ -46,7 +56,8 @@ fn outputs_of_a_batch_share_its_memory() {
     let fixture = serve("add_sub.onnx", &batching(ADD_SUB));
     let answers = fixture.infer_together(&[add_sub_call(1, 0), add_sub_call(1, 7)]);
     let output = |index: usize| &answers[index].as_ref().expect("valid")[0];
-    let is_adopted = |output: &OutputTensor| matches!(output.buffer, Some(OutputBuffer::Adopted(_)));
+    let is_adopted =
+        |output: &OutputTensor| matches!(output.buffer, Some(OutputBuffer::Adopted(_)));
     assert!(is_adopted(output(0)) && is_adopted(output(1)));
     let end = data(output(0)).as_ptr_range().end;
     assert_eq!(data(output(1)).as_ptr(), end, "slices of one tensor");
@@ -63,13 +74,15 @@ fn each_request_of_a_batch_gets_the_outputs_it_asked_for() {
     let answers = fixture.infer_together(&calls);
     let names = |answer: &Result<Vec<OutputTensor>>| {
         let outputs = answer.as_ref().expect("valid");
-        outputs.iter().map(|output| output.name.to_string()).collect::<Vec<_>>()
+        outputs
+            .iter()
+            .map(|output| output.name.to_string())
+            .collect::<Vec<_>>()
     };
-    assert_eq!(answers.iter().map(names).collect::<Vec<_>>(), [
-        vec!["OUTPUT1"],
-        vec!["OUTPUT0"],
-        vec!["OUTPUT0", "OUTPUT1"],
-    ]);
+    assert_eq!(
+        answers.iter().map(names).collect::<Vec<_>>(),
+        [vec!["OUTPUT1"], vec!["OUTPUT0"], vec!["OUTPUT0", "OUTPUT1"],]
+    );
     assert_eq!(as_ints(&answers[0].as_ref().expect("valid")[0])[0], -1);
     assert_eq!(as_ints(&answers[1].as_ref().expect("valid")[0])[0], 51);
     assert_eq!(fixture.statistics().execution_count, 1);
@@ -97,8 +110,13 @@ fn an_output_without_batch_dimension_is_a_clear_error() {
         );
     }
     let two_rows = call(vec![floats("X", &[2, 4], &[1.0; 8])]);
-    assert_eq!(fixture.infer(&two_rows).expect_err("as above").code(), ErrorCode::Internal);
-    let outputs = fixture.infer(&one()).expect("a batch of one needs no division");
+    assert_eq!(
+        fixture.infer(&two_rows).expect_err("as above").code(),
+        ErrorCode::Internal
+    );
+    let outputs = fixture
+        .infer(&one())
+        .expect("a batch of one needs no division");
     assert_eq!(as_floats(&outputs[0]), [1.0; 4]);
 }
 
@@ -135,14 +153,26 @@ impl Rows {
     }
 
     fn strings(&self) -> Call {
-        let texts: Vec<String> = self.numbers().map(|n| "x".repeat(usize::from(n % 9))).collect();
+        let texts: Vec<String> = self
+            .numbers()
+            .map(|n| "x".repeat(usize::from(n % 9)))
+            .collect();
         let texts: Vec<&[u8]> = texts.iter().map(String::as_bytes).collect();
         let data = encode(&texts);
-        let mut call = call(vec![tensor("in_string", DataType::Bytes, &self.shape(), data)]);
+        let mut call = call(vec![tensor(
+            "in_string",
+            DataType::Bytes,
+            &self.shape(),
+            data,
+        )]);
         for (name, data_type) in [("in_fp16", DataType::Fp16), ("in_bool", DataType::Bool)] {
             let size = data_type.element_size().expect("fixed");
-            let data = self.numbers().flat_map(|n| vec![u8::from(n % 2 == 0); size]).collect();
-            call.inputs.push(tensor(name, data_type, &self.shape(), data));
+            let data = self
+                .numbers()
+                .flat_map(|n| vec![u8::from(n % 2 == 0); size])
+                .collect();
+            call.inputs
+                .push(tensor(name, data_type, &self.shape(), data));
         }
         call
     }

@@ -18,9 +18,14 @@ fn config(fixture: &Fixture) -> Value {
 
 /// Returns the dimensions of an input or output; JSON may hold them as texts.
 fn dims(io: &Value) -> Vec<i64> {
-    let number = |dim: &Value| dim.as_str().map_or_else(|| dim.as_i64(), |text| text.parse().ok());
+    let number = |dim: &Value| {
+        dim.as_str()
+            .map_or_else(|| dim.as_i64(), |text| text.parse().ok())
+    };
     let dims = io["dims"].as_array().expect("dims");
-    dims.iter().map(|dim| number(dim).expect("a number")).collect()
+    dims.iter()
+        .map(|dim| number(dim).expect("a number"))
+        .collect()
 }
 
 #[test]
@@ -34,7 +39,10 @@ fn a_model_that_can_batch_needs_no_configuration() {
     assert_eq!(completed["input"][1]["data_type"], "TYPE_INT32");
     assert_eq!(dims(&completed["input"][1]), [16]);
     assert_eq!(completed["output"][0]["name"], "OUTPUT0");
-    let inputs = vec![ints("INPUT0", &[4, 16], &[1; 64]), ints("INPUT1", &[4, 16], &[2; 64])];
+    let inputs = vec![
+        ints("INPUT0", &[4, 16], &[1; 64]),
+        ints("INPUT1", &[4, 16], &[2; 64]),
+    ];
     let outputs = fixture.infer(&call(inputs)).expect("valid");
     assert_eq!(as_ints(&outputs[0]), [3; 64]);
 }

@@ -17,7 +17,10 @@ use tritongw_types::{CName, DataType, ErrorCode, MemoryLocation, Result};
 
 fn add_sub_inputs() -> Vec<InputTensor> {
     let ramp: Vec<i32> = (0..16).collect();
-    vec![ints("INPUT0", &[1, 16], &ramp), ints("INPUT1", &[1, 16], &[100; 16])]
+    vec![
+        ints("INPUT0", &[1, 16], &ramp),
+        ints("INPUT1", &[1, 16], &[100; 16]),
+    ]
 }
 
 #[test]
@@ -25,11 +28,17 @@ fn adds_and_subtracts() {
     let fixture = serve("add_sub.onnx", ADD_SUB);
     let outputs = fixture.infer(&call(add_sub_inputs())).expect("valid");
     assert_eq!(outputs.len(), 2);
-    assert_eq!((outputs[0].name.as_str(), &outputs[0].shape[..]), ("OUTPUT0", &[1, 16][..]));
+    assert_eq!(
+        (outputs[0].name.as_str(), &outputs[0].shape[..]),
+        ("OUTPUT0", &[1, 16][..])
+    );
     assert_eq!(as_ints(&outputs[0]), (100..116).collect::<Vec<_>>());
     assert_eq!(as_ints(&outputs[1]), (-100..-84).collect::<Vec<_>>());
     let statistics = fixture.statistics();
-    assert_eq!((statistics.success.count, statistics.execution_count), (1, 1));
+    assert_eq!(
+        (statistics.success.count, statistics.execution_count),
+        (1, 1)
+    );
     assert!(statistics.compute_infer.ns > 0);
     assert_eq!(statistics.batches[&1].compute_infer.count, 1);
 }
@@ -37,21 +46,11 @@ fn adds_and_subtracts() {
 #[test]
 fn only_requested_outputs_are_given() {
     let fixture = serve("add_sub.onnx", ADD_SUB);
-    let outputs = fixture.infer(&call(add_sub_inputs()).wanting(&["OUTPUT1"])).expect("valid");
+    let outputs = fixture
+        .infer(&call(add_sub_inputs()).wanting(&["OUTPUT1"]))
+        .expect("valid");
     assert_eq!(outputs.len(), 1);
     assert_eq!(as_ints(&outputs[0])[0], -100);
-}
-
-#[test]
-fn a_requested_output_is_computed_without_the_others() {
-    // Y fails to be computed; X is the input itself.
-    let config = r#"
-        input [ { name: "INDEX" data_type: TYPE_INT64 dims: [ 2 ] } ]
-        output [ { name: "Y" data_type: TYPE_FP32 dims: [ 2 ] } ]
-    "#;
-    let fixture = serve("gather.onnx", config);
-    let outputs = fixture.infer(&call(vec![longs("INDEX", &[2], &[3, 0])])).expect("in range");
-    assert_eq!(as_floats(&outputs[0]), [3.0, 0.0]);
 }
 
 #[test]
@@ -63,13 +62,19 @@ fn an_execution_that_fails_has_tritons_text_and_harms_no_other() {
     "#;
     let fixture = serve("gather.onnx", config);
     for _ in 0..2 {
-        let error =
-            fixture.infer(&call(vec![longs("INDEX", &[2], &[9, 0])])).expect_err("out of range");
+        let error = fixture
+            .infer(&call(vec![longs("INDEX", &[2], &[9, 0])]))
+            .expect_err("out of range");
         assert_eq!(error.code(), ErrorCode::Internal);
         let message = error.message();
         assert!(message.starts_with("onnx runtime error 2: "), "{message}");
-        assert!(message.contains("indices element out of data bounds"), "{message}");
-        let outputs = fixture.infer(&call(vec![longs("INDEX", &[2], &[1, 2])])).expect("valid");
+        assert!(
+            message.contains("indices element out of data bounds"),
+            "{message}"
+        );
+        let outputs = fixture
+            .infer(&call(vec![longs("INDEX", &[2], &[1, 2])]))
+            .expect("valid");
         assert_eq!(as_floats(&outputs[0]), [1.0, 2.0]);
     }
     assert_eq!(fixture.statistics().failures[2].count, 2);
@@ -93,7 +98,9 @@ const TYPES: [(&str, DataType, &str); 12] = [
 /// Bytes that every type can hold.
 fn pattern(data_type: DataType, elements: usize) -> Vec<u8> {
     let size = data_type.element_size().expect("not of strings");
-    (0..elements * size).map(|i| u8::try_from(i % 2).expect("0 or 1")).collect()
+    (0..elements * size)
+        .map(|i| u8::try_from(i % 2).expect("0 or 1"))
+        .collect()
 }
 
 fn identity_config() -> String {
@@ -105,7 +112,11 @@ fn identity_config() -> String {
         };
         types.clone().map(io).collect::<Vec<_>>().join(",")
     };
-    format!("max_batch_size: 4 input [ {} ] output [ {} ]", ios("in"), ios("out"))
+    format!(
+        "max_batch_size: 4 input [ {} ] output [ {} ]",
+        ios("in"),
+        ios("out")
+    )
 }
 
 #[test]
@@ -119,7 +130,10 @@ fn every_data_type_passes_whole_unaligned_or_in_pieces() {
     };
     let in_pieces = |data: Vec<u8>| {
         let data = Bytes::from(data);
-        smallvec![InputBuffer::Host(data.slice(..3)), InputBuffer::Host(data.slice(3..))]
+        smallvec![
+            InputBuffer::Host(data.slice(..3)),
+            InputBuffer::Host(data.slice(3..))
+        ]
     };
     let arrangements: [&dyn Fn(Vec<u8>) -> _; 3] = [&whole, &unaligned, &in_pieces];
     for arrange in arrangements {
@@ -137,12 +151,20 @@ fn every_data_type_passes_whole_unaligned_or_in_pieces() {
         let outputs = fixture.infer(&call(inputs)).expect("valid");
         assert_eq!(outputs.len(), 13);
         for (name, data_type, _) in TYPES {
-            let output = outputs.iter().find(|output| output.name == *format!("out_{name}"));
+            let output = outputs
+                .iter()
+                .find(|output| output.name == *format!("out_{name}"));
             let output = output.expect("all outputs are given");
-            assert_eq!((output.data_type, &output.shape[..]), (data_type, &[2, 2][..]));
+            assert_eq!(
+                (output.data_type, &output.shape[..]),
+                (data_type, &[2, 2][..])
+            );
             assert_eq!(data(output), pattern(data_type, 4), "{name}");
         }
-        let output = outputs.iter().find(|output| output.name == *"out_string").expect("given");
+        let output = outputs
+            .iter()
+            .find(|output| output.name == *"out_string")
+            .expect("given");
         assert_eq!(data(output), encode(&strings));
     }
 }
@@ -150,7 +172,9 @@ fn every_data_type_passes_whole_unaligned_or_in_pieces() {
 #[test]
 fn empty_tensors_pass() {
     let fixture = serve("dynamic.onnx", DYNAMIC);
-    let outputs = fixture.infer(&call(vec![floats("X", &[2, 0], &[])])).expect("valid");
+    let outputs = fixture
+        .infer(&call(vec![floats("X", &[2, 0], &[])]))
+        .expect("valid");
     assert_eq!(&outputs[0].shape[..], [2, 0]);
     assert_eq!(as_floats(&outputs[1]), [0.0, 0.0]);
 }
@@ -162,7 +186,9 @@ fn scalars_are_one_element_vectors_to_clients() {
         output [ { name: "Y" data_type: TYPE_FP32 dims: [ 1 ] } ]
     "#;
     let fixture = serve("scalar.onnx", config);
-    let outputs = fixture.infer(&call(vec![floats("X", &[1], &[41.0])])).expect("valid");
+    let outputs = fixture
+        .infer(&call(vec![floats("X", &[1], &[41.0])]))
+        .expect("valid");
     assert_eq!(&outputs[0].shape[..], [1]);
     assert_eq!(as_floats(&outputs[0]), [42.0]);
 }
@@ -182,10 +208,16 @@ fn reshapes_lie_between_client_and_graph() {
     "#;
     let fixture = serve("add_sub.onnx", config);
     let ramp: Vec<i32> = (0..16).collect();
-    let inputs = vec![ints("INPUT0", &[1, 4, 4], &ramp), ints("INPUT1", &[1, 2, 8], &ramp)];
+    let inputs = vec![
+        ints("INPUT0", &[1, 4, 4], &ramp),
+        ints("INPUT1", &[1, 2, 8], &ramp),
+    ];
     let outputs = fixture.infer(&call(inputs)).expect("valid");
     assert_eq!(&outputs[0].shape[..], [1, 8, 2]);
-    assert_eq!(as_ints(&outputs[0]), (0..16).map(|i| 2 * i).collect::<Vec<_>>());
+    assert_eq!(
+        as_ints(&outputs[0]),
+        (0..16).map(|i| 2 * i).collect::<Vec<_>>()
+    );
     assert_eq!(&outputs[1].shape[..], [1, 16]);
 }
 
@@ -253,7 +285,9 @@ struct RecordingAllocator {
 impl ResponseAllocator for RecordingAllocator {
     fn allocate(&self, output: &CName, size: usize, _: MemoryLocation) -> Result<OutputBuffer> {
         let memory = vec![0_u8; size];
-        self.given.lock().push((output.to_string(), memory.as_ptr().addr()));
+        self.given
+            .lock()
+            .push((output.to_string(), memory.as_ptr().addr()));
         Ok(OutputBuffer::Heap(memory))
     }
 
@@ -266,12 +300,20 @@ impl ResponseAllocator for RecordingAllocator {
 fn outputs_of_known_shape_are_written_where_the_door_wants_them() {
     let fixture = serve("add_sub.onnx", ADD_SUB);
     let allocator = Arc::new(RecordingAllocator::default());
-    let outputs =
-        fixture.infer_into(&call(add_sub_inputs()), Arc::<RecordingAllocator>::clone(&allocator));
+    let outputs = fixture.infer_into(
+        &call(add_sub_inputs()),
+        Arc::<RecordingAllocator>::clone(&allocator),
+    );
     let outputs = outputs.expect("valid");
-    let written: Vec<_> =
-        outputs.iter().map(|o| (o.name.to_string(), data(o).as_ptr().addr())).collect();
-    assert_eq!(*allocator.given.lock(), written, "allocated once each, and answered from there");
+    let written: Vec<_> = outputs
+        .iter()
+        .map(|o| (o.name.to_string(), data(o).as_ptr().addr()))
+        .collect();
+    assert_eq!(
+        *allocator.given.lock(),
+        written,
+        "allocated once each, and answered from there"
+    );
     assert_eq!(as_ints(&outputs[0])[1], 101);
 }
 
@@ -280,11 +322,17 @@ fn outputs_of_unknown_shape_are_adopted_where_the_door_takes_them() {
     let fixture = serve("dynamic.onnx", DYNAMIC);
     let input = call(vec![floats("X", &[1, 3], &[1.0, 2.0, 3.0])]);
     for adopts in [true, false] {
-        let allocator = Arc::new(RecordingAllocator { adopts, ..Default::default() });
+        let allocator = Arc::new(RecordingAllocator {
+            adopts,
+            ..Default::default()
+        });
         let outputs = fixture.infer_into(&input, Arc::<RecordingAllocator>::clone(&allocator));
         let outputs = outputs.expect("valid");
         assert_eq!(as_floats(&outputs[0]), [2.0, 4.0, 6.0]);
-        assert_eq!((&outputs[1].shape[..], as_floats(&outputs[1])), (&[1, 1][..], vec![6.0]));
+        assert_eq!(
+            (&outputs[1].shape[..], as_floats(&outputs[1])),
+            (&[1, 1][..], vec![6.0])
+        );
         let is_adopted = matches!(outputs[0].buffer, Some(OutputBuffer::Adopted(_)));
         assert_eq!(is_adopted, adopts);
         assert_eq!(allocator.given.lock().is_empty(), adopts);
@@ -294,7 +342,9 @@ fn outputs_of_unknown_shape_are_adopted_where_the_door_takes_them() {
 #[test]
 fn adopted_outputs_outlive_the_model() {
     let fixture = serve("dynamic.onnx", DYNAMIC);
-    let outputs = fixture.infer(&call(vec![floats("X", &[1, 2], &[1.0, 2.0])])).expect("valid");
+    let outputs = fixture
+        .infer(&call(vec![floats("X", &[1, 2], &[1.0, 2.0])]))
+        .expect("valid");
     drop(fixture);
     assert_eq!(as_floats(&outputs[0]), [2.0, 4.0]);
 }

@@ -13,11 +13,16 @@ fn models_share_the_threads_of_the_backend() {
         ("intra_op_thread_count", "2"),
         ("inter_op_thread_count", "1"),
     ]);
-    let repository = Repository::new().config("m", ADD_SUB).file("m", "add_sub.onnx");
+    let repository = Repository::new()
+        .config("m", ADD_SUB)
+        .file("m", "add_sub.onnx");
     let fixture = repository.config("n", ADD_SUB).file("n", "add_sub.onnx");
     let fixture = fixture.serve_with(options, backend());
     assert!(fixture.server.is_ready());
-    let inputs = vec![ints("INPUT0", &[1, 16], &[2; 16]), ints("INPUT1", &[1, 16], &[3; 16])];
+    let inputs = vec![
+        ints("INPUT0", &[1, 16], &[2; 16]),
+        ints("INPUT1", &[1, 16], &[3; 16]),
+    ];
     let outputs = fixture.infer(&call(inputs)).expect("valid");
     assert_eq!(as_ints(&outputs[0]), [5; 16]);
 }

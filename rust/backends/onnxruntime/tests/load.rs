@@ -6,8 +6,7 @@ mod support;
 use std::sync::Arc;
 
 use support::{
-    ADD_SUB, Repository, as_floats, as_ints, call, floats, ints, library, serve, settings,
-    testdata,
+    ADD_SUB, Repository, as_floats, as_ints, call, floats, ints, library, serve, settings, testdata,
 };
 use tritongw_backend_onnxruntime::{LibraryLocation, OnnxRuntimeBackend, OnnxRuntimeConfig};
 use tritongw_engine::ServerOptions;
@@ -120,14 +119,23 @@ fn graphs_that_cannot_batch_are_refused_with_tritons_text() {
 fn files_that_are_missing_or_broken_are_clear_errors() {
     let fixture = Repository::new().config("m", ADD_SUB).serve();
     let reason = fixture.reason();
-    assert!(reason.starts_with("Unavailable: unable to find '"), "{reason}");
-    assert!(reason.ends_with("/m/1/model.onnx' for model instance 'm'"), "{reason}");
+    assert!(
+        reason.starts_with("Unavailable: unable to find '"),
+        "{reason}"
+    );
+    assert!(
+        reason.ends_with("/m/1/model.onnx' for model instance 'm'"),
+        "{reason}"
+    );
     let good = std::fs::read(testdata("add_sub.onnx")).expect("in the tree");
     for broken in [&b""[..], b"not a model", &good[..good.len() / 2]] {
         let repository = Repository::new().config("m", ADD_SUB);
         std::fs::write(repository.version("m").join("model.onnx"), broken).expect("writable");
         let reason = repository.serve().reason();
-        assert!(reason.starts_with("Internal: onnx runtime error "), "{reason}");
+        assert!(
+            reason.starts_with("Internal: onnx runtime error "),
+            "{reason}"
+        );
     }
 }
 
@@ -140,11 +148,16 @@ fn a_directory_holds_the_model_and_its_external_data() {
     let repository = Repository::new().config("m", config);
     let directory = repository.version("m").join("model.onnx");
     std::fs::create_dir(&directory).expect("writable");
-    for (from, to) in [("external.onnx", "model.onnx"), ("external.data", "external.data")] {
+    for (from, to) in [
+        ("external.onnx", "model.onnx"),
+        ("external.data", "external.data"),
+    ] {
         std::fs::copy(testdata(from), directory.join(to)).expect("in the tree");
     }
     let fixture = repository.serve();
-    let outputs = fixture.infer(&call(vec![floats("X", &[4], &[1.0; 4])])).expect("valid");
+    let outputs = fixture
+        .infer(&call(vec![floats("X", &[4], &[1.0; 4])]))
+        .expect("valid");
     assert_eq!(as_floats(&outputs[0]), [11.0, 21.0, 31.0, 41.0]);
 }
 
@@ -161,7 +174,9 @@ fn a_model_file_may_have_another_name() {
 fn without_the_library_the_error_names_the_extra() {
     let library = LibraryLocation::Find(Box::new(|| None));
     let backend = OnnxRuntimeBackend::new(OnnxRuntimeConfig { library });
-    let repository = Repository::new().config("m", ADD_SUB).file("m", "add_sub.onnx");
+    let repository = Repository::new()
+        .config("m", ADD_SUB)
+        .file("m", "add_sub.onnx");
     let fixture = repository.serve_with(ServerOptions::default(), backend);
     assert_eq!(
         fixture.reason(),
@@ -174,9 +189,16 @@ fn without_the_library_the_error_names_the_extra() {
 fn a_library_that_is_none_is_a_clear_error() {
     let library = LibraryLocation::Path(testdata("add_sub.onnx"));
     let backend = OnnxRuntimeBackend::new(OnnxRuntimeConfig { library });
-    let repository = Repository::new().config("m", ADD_SUB).file("m", "add_sub.onnx");
-    let reason = repository.serve_with(ServerOptions::default(), backend).reason();
-    assert!(reason.starts_with("Internal: failed to load ONNX Runtime from '"), "{reason}");
+    let repository = Repository::new()
+        .config("m", ADD_SUB)
+        .file("m", "add_sub.onnx");
+    let reason = repository
+        .serve_with(ServerOptions::default(), backend)
+        .reason();
+    assert!(
+        reason.starts_with("Internal: failed to load ONNX Runtime from '"),
+        "{reason}"
+    );
 }
 
 #[test]
@@ -184,14 +206,19 @@ fn the_setting_library_path_comes_first() {
     let library = library().display().to_string();
     let nowhere = LibraryLocation::Find(Box::new(|| panic!("not asked")));
     let backend = OnnxRuntimeBackend::new(OnnxRuntimeConfig { library: nowhere });
-    let repository = Repository::new().config("m", ADD_SUB).file("m", "add_sub.onnx");
+    let repository = Repository::new()
+        .config("m", ADD_SUB)
+        .file("m", "add_sub.onnx");
     let fixture = repository.serve_with(settings(&[("library-path", &library)]), backend);
     assert!(fixture.server.is_ready());
 }
 
 fn adds(config: &str) {
     let fixture = serve("add_sub.onnx", config);
-    let inputs = vec![ints("INPUT0", &[1, 16], &[2; 16]), ints("INPUT1", &[1, 16], &[3; 16])];
+    let inputs = vec![
+        ints("INPUT0", &[1, 16], &[2; 16]),
+        ints("INPUT1", &[1, 16], &[3; 16]),
+    ];
     let outputs = fixture.infer(&call(inputs)).expect(config);
     assert_eq!(as_ints(&outputs[0]), [5; 16]);
 }

@@ -117,7 +117,7 @@ impl HeadReader {
             let value = parameter::read(reader, name)?;
             check_room("parameters", self.head.parameters.len())?;
             self.head.parameters.push(HeadParameter {
-                name: name.to_owned(),
+                name: CName::new(name),
                 value,
             });
             Ok::<_, ReadError>(())

@@ -49,11 +49,15 @@ impl Number {
 #[derive(Default)]
 struct Decimal {
     is_negative: bool,
+    /// All digits as one integer, while they are few enough.
     digits: u64,
+    /// How many there are, the first zero of a fraction aside.
+    digit_count: usize,
     exponent: i32,
-    // More digits than `digits` holds.
-    is_truncated: bool,
 }
+
+/// As many digits always fit in a `u64`.
+const MAX_DIGITS: usize = 19;
 
 /// Reads the number that begins at the reader's place.
 pub(super) fn read(reader: &mut Reader<'_>) -> Result<Number, SyntaxError> {
@@ -64,26 +68,30 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Result<Number, SyntaxError> {
     };
     match reader.peek() {
         b'0' => reader.at += 1,
-        b'1'..=b'9' => read_integer(reader, &mut decimal),
+        b'1'..=b'9' => {
+            decimal.read_digits(reader);
+        }
         b'N' | b'I' => return read_nan_or_infinity(reader, decimal.is_negative),
         _ => return Err(reader.error(SyntaxErrorKind::InvalidValue)),
     }
     let integer_end = reader.at;
     if reader.eat(b'.') {
-        read_fraction(reader, &mut decimal)?;
+        let count = decimal.read_digits(reader);
+        if count == 0 {
+            return Err(reader.error(SyntaxErrorKind::MissingFraction));
+        }
+        decimal.exponent = -i32::try_from(count).unwrap_or(i32::MAX);
     }
     if matches!(reader.peek(), b'e' | b'E') {
         read_exponent(reader, &mut decimal)?;
     }
+    let text = &reader.text[start..reader.at];
     if reader.at == integer_end
-        && let Some(number) = decimal.as_integer()
+        && let Some(number) = decimal.as_integer(text)
     {
         return Ok(number);
     }
-    let value = match decimal.exact() {
-        Some(value) => value,
-        None => parse_slowly(&reader.text[start..reader.at]),
-    };
+    let value = decimal.exact().unwrap_or_else(|| parse_slowly(text));
     if value.is_infinite() {
         return Err(SyntaxError {
             kind: SyntaxErrorKind::NumberTooBig,
@@ -94,21 +102,34 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Result<Number, SyntaxError> {
 }
 
 impl Decimal {
-    fn push(&mut self, digit: u8) {
-        let digit = u64::from(digit - b'0');
-        match self
-            .digits
-            .checked_mul(10)
-            .and_then(|digits| digits.checked_add(digit))
-        {
-            Some(digits) if !self.is_truncated => self.digits = digits,
-            _ => self.is_truncated = true,
+    /// Reads digits; returns how many there were.
+    fn read_digits(&mut self, reader: &mut Reader<'_>) -> usize {
+        let text = &reader.text[reader.at..];
+        let mut rest = text;
+        let mut digits = self.digits;
+        while let [byte @ b'0'..=b'9', tail @ ..] = rest {
+            digits = digits.wrapping_mul(10).wrapping_add(u64::from(byte - b'0'));
+            rest = tail;
         }
+        self.digits = digits;
+        let count = text.len() - rest.len();
+        self.digit_count += count;
+        reader.at += count;
+        count
     }
 
-    fn as_integer(&self) -> Option<Number> {
-        if self.is_truncated {
-            return None;
+    fn is_truncated(&self) -> bool {
+        self.digit_count > MAX_DIGITS
+    }
+
+    fn as_integer(&self, text: &[u8]) -> Option<Number> {
+        if self.is_truncated() {
+            // Twenty digits may still fit.
+            return std::str::from_utf8(text)
+                .ok()?
+                .parse()
+                .ok()
+                .map(Number::UInt);
         }
         if self.is_negative {
             return 0_i64.checked_sub_unsigned(self.digits).map(Number::Int);
@@ -126,7 +147,7 @@ impl Decimal {
             1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
             1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22,
         ];
-        if self.is_truncated || self.digits > 1 << 53 {
+        if self.is_truncated() || self.digits > 1 << 53 {
             return None;
         }
         let power = *POWERS.get(self.exponent.unsigned_abs() as usize)?;
@@ -138,25 +159,6 @@ impl Decimal {
         };
         Some(if self.is_negative { -value } else { value })
     }
-}
-
-fn read_integer(reader: &mut Reader<'_>, decimal: &mut Decimal) {
-    while reader.peek().is_ascii_digit() {
-        decimal.push(reader.peek());
-        reader.at += 1;
-    }
-}
-
-fn read_fraction(reader: &mut Reader<'_>, decimal: &mut Decimal) -> Result<(), SyntaxError> {
-    if !reader.peek().is_ascii_digit() {
-        return Err(reader.error(SyntaxErrorKind::MissingFraction));
-    }
-    while reader.peek().is_ascii_digit() {
-        decimal.push(reader.peek());
-        decimal.exponent = decimal.exponent.saturating_sub(1);
-        reader.at += 1;
-    }
-    Ok(())
 }
 
 fn read_exponent(reader: &mut Reader<'_>, decimal: &mut Decimal) -> Result<(), SyntaxError> {

@@ -22,15 +22,26 @@ use tritongw_types::{DataType, Error, ParameterValue, Result, Shape};
 /// - `memory`: the same as `echo`, with bodies received in memory of the model;
 /// - `panic_memory`: panics when asked for memory;
 /// - `fail`, `panic`: what they say;
-/// - `hold`: gives the request to [`Held`].
+/// - `hold`: gives the request to [`Held`];
+/// - `gate`: holds the network thread itself until [`Held::open_gate`].
 pub(crate) struct FakeBackend {
     held: mpsc::Sender<Box<InferenceRequest>>,
+    gate: Arc<Gate>,
     frozen: Arc<AtomicUsize>,
 }
 
-/// Requests that a `hold` model has taken.
+/// Where a `gate` model stands.
+#[derive(Debug)]
+struct Gate {
+    arrived: mpsc::Sender<()>,
+    opened: Mutex<mpsc::Receiver<()>>,
+}
+
+/// Requests that a `hold` model has taken, and the gate of a `gate` model.
 #[derive(Debug)]
 pub(crate) struct Held {
+    at_gate: Mutex<mpsc::Receiver<()>>,
+    gate: mpsc::Sender<()>,
     requests: Mutex<mpsc::Receiver<Box<InferenceRequest>>>,
     frozen: Arc<AtomicUsize>,
 }
@@ -51,6 +62,17 @@ impl Held {
         request.finish(response, &timings);
     }
 
+    /// Waits until a `gate` model holds its thread.
+    pub(crate) fn wait_at_gate(&self) {
+        let arrived = self.at_gate.lock().recv_timeout(Duration::from_secs(30));
+        arrived.expect("a request for the gate");
+    }
+
+    /// Lets one request through a `gate` model.
+    pub(crate) fn open_gate(&self) {
+        self.gate.send(()).expect("the model is there");
+    }
+
     /// Returns how many bodies were received in a model's memory.
     pub(crate) fn frozen(&self) -> usize {
         self.frozen.load(Ordering::SeqCst)
@@ -60,12 +82,18 @@ impl Held {
 impl FakeBackend {
     pub(crate) fn new() -> (Self, Held) {
         let (held, requests) = mpsc::channel();
+        let (opener, opened) = mpsc::channel();
+        let (arrived, at_gate) = mpsc::channel();
         let frozen = Arc::new(AtomicUsize::new(0));
         let receiver = Held {
+            at_gate: Mutex::new(at_gate),
+            gate: opener,
             requests: Mutex::new(requests),
             frozen: Arc::clone(&frozen),
         };
-        (Self { held, frozen }, receiver)
+        let opened = Mutex::new(opened);
+        let gate = Arc::new(Gate { arrived, opened });
+        (Self { held, gate, frozen }, receiver)
     }
 }
 
@@ -81,11 +109,11 @@ impl Backend for FakeBackend {
             .get("behaviour")
             .cloned()
             .unwrap_or_default();
-        let (held, frozen) = (self.held.clone(), Arc::clone(&self.frozen));
         Ok(Arc::new(FakeModel {
             behaviour,
-            held,
-            frozen,
+            held: self.held.clone(),
+            gate: Arc::clone(&self.gate),
+            frozen: Arc::clone(&self.frozen),
         }))
     }
 }
@@ -93,6 +121,7 @@ impl Backend for FakeBackend {
 struct FakeModel {
     behaviour: String,
     held: mpsc::Sender<Box<InferenceRequest>>,
+    gate: Arc<Gate>,
     frozen: Arc<AtomicUsize>,
 }
 
@@ -101,6 +130,7 @@ impl BackendModel for FakeModel {
         Ok(Box::new(FakeInstance {
             behaviour: self.behaviour.clone(),
             held: self.held.clone(),
+            gate: Arc::clone(&self.gate),
         }))
     }
 
@@ -118,14 +148,14 @@ impl BackendModel for FakeModel {
 struct FakeInstance {
     behaviour: String,
     held: mpsc::Sender<Box<InferenceRequest>>,
+    gate: Arc<Gate>,
 }
 
 impl BackendInstance for FakeInstance {
     fn placement(&self) -> Placement {
-        if self.behaviour == "inline" {
-            Placement::Inline
-        } else {
-            Placement::Dedicated
+        match self.behaviour.as_str() {
+            "inline" | "gate" => Placement::Inline,
+            _ => Placement::Dedicated,
         }
     }
 
@@ -133,6 +163,15 @@ impl BackendInstance for FakeInstance {
         match self.behaviour.as_str() {
             "fail" => return Err(Error::unavailable("the backend is out of order")),
             "panic" => panic!("as the test wants it"),
+            "gate" => {
+                self.gate.arrived.send(()).expect("the test waits");
+                let open = self
+                    .gate
+                    .opened
+                    .lock()
+                    .recv_timeout(Duration::from_secs(30));
+                open.expect("the test opens the gate");
+            }
             _ => {}
         }
         let timings = ComputeTimings::until_now(batch.start_ns());

@@ -52,7 +52,9 @@ impl AlignedBuffer {
 
 impl std::fmt::Debug for AlignedBuffer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("AlignedBuffer").field("len", &self.len).finish_non_exhaustive()
+        f.debug_struct("AlignedBuffer")
+            .field("len", &self.len)
+            .finish_non_exhaustive()
     }
 }
 
@@ -62,7 +64,9 @@ impl std::fmt::Debug for AlignedBuffer {
 /// a compiler may peel a loop up to a vector boundary that a pointer off its alignment never
 /// meets. More than that ORT does not ask of a caller's tensor.
 pub(crate) fn is_aligned(data: &[u8], data_type: DataType) -> bool {
-    data_type.element_size().is_some_and(|size| data.as_ptr().addr().is_multiple_of(size))
+    data_type
+        .element_size()
+        .is_some_and(|size| data.as_ptr().addr().is_multiple_of(size))
 }
 
 #[cfg(test)]

@@ -27,12 +27,18 @@ const PAIRS: [(c_int, DataType); 13] = [
 impl ElementType {
     /// Returns ONNX's type for a data type; `None` for BF16.
     pub(crate) fn from_data_type(data_type: DataType) -> Option<Self> {
-        PAIRS.iter().find(|pair| pair.1 == data_type).map(|pair| Self(pair.0))
+        PAIRS
+            .iter()
+            .find(|pair| pair.1 == data_type)
+            .map(|pair| Self(pair.0))
     }
 
     /// Returns the data type; `None` where Triton has none: complex numbers, BF16, 4 and 8 bits.
     pub(crate) fn data_type(self) -> Option<DataType> {
-        PAIRS.iter().find(|pair| pair.0 == self.0).map(|pair| pair.1)
+        PAIRS
+            .iter()
+            .find(|pair| pair.0 == self.0)
+            .map(|pair| pair.1)
     }
 }
 

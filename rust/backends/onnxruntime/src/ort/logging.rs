@@ -10,7 +10,11 @@ const SEVERITY_WARNING: c_int = 2;
 
 /// Returns the severity from which on ORT should log: warnings, or everything if we log everything.
 pub(super) fn severity() -> c_int {
-    if log::max_level() >= log::LevelFilter::Trace { SEVERITY_VERBOSE } else { SEVERITY_WARNING }
+    if log::max_level() >= log::LevelFilter::Trace {
+        SEVERITY_VERBOSE
+    } else {
+        SEVERITY_WARNING
+    }
 }
 
 /// Passes a line of ORT's log on to ours.

@@ -18,7 +18,10 @@ pub(crate) struct PreparedResponse {
 impl PreparedResponse {
     /// Wraps an empty response.
     pub(crate) fn new(response: Box<InferenceResponse>) -> Self {
-        Self { tensors: SmallVec::new(), response }
+        Self {
+            tensors: SmallVec::new(),
+            response,
+        }
     }
 
     /// Allocates an output of the response; `false` if ORT cannot write to its memory.
@@ -38,7 +41,9 @@ impl PreparedResponse {
             return Ok(false);
         };
         let dims = shape.clone();
-        let memory = self.response.add_output_buffer(name, data_type, shape, size)?;
+        let memory = self
+            .response
+            .add_output_buffer(name, data_type, shape, size)?;
         if !is_aligned(memory, data_type) || memory.len() != size {
             return Ok(false);
         }
@@ -66,6 +71,8 @@ impl PreparedResponse {
 
 impl std::fmt::Debug for PreparedResponse {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("PreparedResponse").field("response", &self.response).finish_non_exhaustive()
+        f.debug_struct("PreparedResponse")
+            .field("response", &self.response)
+            .finish_non_exhaustive()
     }
 }

@@ -96,7 +96,9 @@ impl Drop for Runtime {
 
 impl std::fmt::Debug for Runtime {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Runtime").field("version", &self.version).finish_non_exhaustive()
+        f.debug_struct("Runtime")
+            .field("version", &self.version)
+            .finish_non_exhaustive()
     }
 }
 
@@ -115,13 +117,18 @@ impl Api {
             (self.release_status)(status);
             (code, message)
         };
-        Err(Error::internal(format!("onnx runtime error {code}: {message}")))
+        Err(Error::internal(format!(
+            "onnx runtime error {code}: {message}"
+        )))
     }
 }
 
 fn load_api(path: &Path) -> Result<(&'static Api, String)> {
     let failed = |source: libloading::Error| {
-        let message = format!("failed to load ONNX Runtime from '{}': {source}", path.display());
+        let message = format!(
+            "failed to load ONNX Runtime from '{}': {source}",
+            path.display()
+        );
         Error::internal(message).with_source(source)
     };
     // SAFETY: the initialisers of ONNX Runtime have no preconditions. That the file is what the
@@ -130,16 +137,24 @@ fn load_api(path: &Path) -> Result<(&'static Api, String)> {
     type GetApiBase = unsafe extern "C" fn() -> *const OrtApiBase;
     // SAFETY: the symbol has this signature in every version.
     let base = unsafe {
-        let get_api_base = library.get::<GetApiBase>(c"OrtGetApiBase").map_err(failed)?;
+        let get_api_base = library
+            .get::<GetApiBase>(c"OrtGetApiBase")
+            .map_err(failed)?;
         get_api_base().as_ref()
     };
     let Some(base) = base else {
-        return Err(Error::internal(format!("'{}' has no ONNX Runtime API", path.display())));
+        return Err(Error::internal(format!(
+            "'{}' has no ONNX Runtime API",
+            path.display()
+        )));
     };
     // SAFETY: both functions have no preconditions; the version is a static text.
     let (table, version) = unsafe {
         let version = CStr::from_ptr((base.get_version_string)());
-        ((base.get_api)(API_VERSION), version.to_string_lossy().into_owned())
+        (
+            (base.get_api)(API_VERSION),
+            version.to_string_lossy().into_owned(),
+        )
     };
     if table.is_null() {
         return Err(Error::unsupported(format!(
@@ -201,12 +216,14 @@ impl ThreadingOptions {
         let mut raw = null_mut();
         // SAFETY: only writes the out-pointer.
         api.check(unsafe { (api.create_threading_options)(&raw mut raw) })?;
-        let options = Self { api, raw: not_null(raw)? };
+        let options = Self {
+            api,
+            raw: not_null(raw)?,
+        };
         let raw = options.raw.as_ptr();
         // SAFETY: the options are valid, here and below.
-        let status = unsafe {
-            (api.set_global_spin_control)(raw, c_int::from(threads.allow_spinning))
-        };
+        let status =
+            unsafe { (api.set_global_spin_control)(raw, c_int::from(threads.allow_spinning)) };
         api.check(status)?;
         if let Some(count) = threads.intra_op {
             // SAFETY: as above.

@@ -103,7 +103,10 @@ impl Session {
                 &raw mut raw,
             )
         })?;
-        Ok(Self { runtime: Arc::clone(runtime), raw: not_null(raw)? })
+        Ok(Self {
+            runtime: Arc::clone(runtime),
+            raw: not_null(raw)?,
+        })
     }
 
     /// Returns the inputs of the graph, in its order.
@@ -150,12 +153,16 @@ impl Session {
     ) -> Result<SmallVec<[OutputValue; 4]>> {
         let input_names: SmallVec<[*const c_char; 8]> =
             inputs.iter().map(|(name, _)| name.as_ptr()).collect();
-        let input_values: SmallVec<[*const OrtValue; 8]> =
-            inputs.iter().map(|(_, value)| value.as_ptr().cast_const()).collect();
+        let input_values: SmallVec<[*const OrtValue; 8]> = inputs
+            .iter()
+            .map(|(_, value)| value.as_ptr().cast_const())
+            .collect();
         let output_names: SmallVec<[*const c_char; 8]> =
             slots.iter().map(|(name, _)| name.as_ptr()).collect();
-        let mut output_values: SmallVec<[*mut OrtValue; 8]> =
-            slots.iter().map(|(_, slot)| slot.map_or(null_mut(), TensorView::as_ptr)).collect();
+        let mut output_values: SmallVec<[*mut OrtValue; 8]> = slots
+            .iter()
+            .map(|(_, slot)| slot.map_or(null_mut(), TensorView::as_ptr))
+            .collect();
         // SAFETY: names and values are valid for the call, as many as their counts say. ORT reads
         // inputs, writes outputs into tensors given for that (their memory is borrowed mutably or
         // owned by them), and only replaces null entries.
@@ -172,7 +179,10 @@ impl Session {
             )
         };
         // Taken over before the status is looked at, so that nothing leaks.
-        let made = slots.iter().zip(&output_values).filter(|((_, slot), _)| slot.is_none());
+        let made = slots
+            .iter()
+            .zip(&output_values)
+            .filter(|((_, slot), _)| slot.is_none());
         let made: SmallVec<[Option<OutputValue>; 4]> = made
             .map(|(_, &raw)| NonNull::new(raw).map(|raw| self.take_output(raw)))
             .collect();
@@ -198,7 +208,8 @@ impl Session {
     fn infos(&self, of: &Enumeration) -> Result<Vec<TensorInfo>> {
         let mut count = 0;
         // SAFETY: the session is valid; only the out-pointer is written.
-        self.api().check(unsafe { (of.count)(self.raw.as_ptr(), &raw mut count) })?;
+        let status = unsafe { (of.count)(self.raw.as_ptr(), &raw mut count) };
+        self.api().check(status)?;
         (0..count).map(|index| self.info(of, index)).collect()
     }
 
@@ -208,7 +219,10 @@ impl Session {
         let mut raw = null_mut();
         // SAFETY: the session is valid and the index below the count.
         api.check(unsafe { (of.type_info)(self.raw.as_ptr(), index, &raw mut raw) })?;
-        let type_info = TypeInfo { api, raw: not_null(raw)? };
+        let type_info = TypeInfo {
+            api,
+            raw: not_null(raw)?,
+        };
         type_info.check_is_tensor(&name)?;
         let mut tensor_info = std::ptr::null();
         // SAFETY: the type info is valid and outlives what is cast from it.
@@ -218,20 +232,25 @@ impl Session {
         let tensor_info = not_null(tensor_info.cast_mut())?;
         // SAFETY: valid as long as the type info.
         let (element_type, dims) = unsafe { tensor_type_and_shape(api, tensor_info.as_ptr()) }?;
-        Ok(TensorInfo { name, element_type, dims })
+        Ok(TensorInfo {
+            name,
+            element_type,
+            dims,
+        })
     }
 
     fn name(&self, of: &Enumeration, index: usize) -> Result<CString> {
         let allocator = self.runtime.allocator.as_ptr();
         let mut raw = null_mut();
         // SAFETY: session and allocator are valid and the index below the count.
-        self.api()
-            .check(unsafe { (of.name)(self.raw.as_ptr(), index, allocator, &raw mut raw) })?;
+        let status = unsafe { (of.name)(self.raw.as_ptr(), index, allocator, &raw mut raw) };
+        self.api().check(status)?;
         let raw = not_null(raw)?;
         // SAFETY: NUL-terminated, copied, and given back to the allocator it came from.
         unsafe {
             let name = CStr::from_ptr(raw.as_ptr()).to_owned();
-            self.api().check((self.api().allocator_free)(allocator, raw.as_ptr().cast()))?;
+            self.api()
+                .check((self.api().allocator_free)(allocator, raw.as_ptr().cast()))?;
             Ok(name)
         }
     }
@@ -246,7 +265,9 @@ impl Drop for Session {
 
 impl std::fmt::Debug for Session {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Session").field("runtime", &self.runtime).finish_non_exhaustive()
+        f.debug_struct("Session")
+            .field("runtime", &self.runtime)
+            .finish_non_exhaustive()
     }
 }
 
@@ -308,9 +329,18 @@ impl SessionOptions {
         let mut raw = null_mut();
         // SAFETY: only writes the out-pointer.
         api.check(unsafe { (api.create_session_options)(&raw mut raw) })?;
-        let options = Self { api, raw: not_null(raw)? };
-        options.set(api.set_session_graph_optimization_level, settings.optimization_level as c_int)?;
-        options.set(api.set_session_execution_mode, settings.execution_mode as c_int)?;
+        let options = Self {
+            api,
+            raw: not_null(raw)?,
+        };
+        options.set(
+            api.set_session_graph_optimization_level,
+            settings.optimization_level as c_int,
+        )?;
+        options.set(
+            api.set_session_execution_mode,
+            settings.execution_mode as c_int,
+        )?;
         if runtime.has_global_threads() {
             options.switch(api.disable_per_session_threads)?;
         } else {
@@ -343,7 +373,8 @@ impl SessionOptions {
         value: c_int,
     ) -> Result<()> {
         // SAFETY: the options are valid; ORT checks the value.
-        self.api.check(unsafe { function(self.raw.as_ptr(), value) })
+        self.api
+            .check(unsafe { function(self.raw.as_ptr(), value) })
     }
 
     fn switch(
@@ -386,7 +417,10 @@ impl RunOptions {
         let mut raw = null_mut();
         // SAFETY: only writes the out-pointer.
         api.check(unsafe { (api.create_run_options)(&raw mut raw) })?;
-        let options = Self { api, raw: not_null(raw)? };
+        let options = Self {
+            api,
+            raw: not_null(raw)?,
+        };
         for (key, value) in entries {
             let (key, value) = (c_string(key)?, c_string(value)?);
             // SAFETY: the options are valid; ORT copies both texts.

@@ -35,8 +35,9 @@ impl RawValue {
     fn data(&self) -> Result<*mut u8> {
         let mut data = null_mut();
         // SAFETY: the value is valid; only the out-pointer is written.
-        self.api
-            .check(unsafe { (self.api.get_tensor_mutable_data)(self.raw.as_ptr(), &raw mut data) })?;
+        self.api.check(unsafe {
+            (self.api.get_tensor_mutable_data)(self.raw.as_ptr(), &raw mut data)
+        })?;
         Ok(data.cast())
     }
 }
@@ -68,7 +69,11 @@ impl<'a> TensorView<'a> {
     ) -> Result<Self> {
         // An empty slice may point anywhere, even off any alignment.
         let empty = NonNull::<u64>::dangling().as_ptr().cast::<u8>();
-        let pointer = if data.is_empty() { empty } else { data.as_ptr().cast_mut() };
+        let pointer = if data.is_empty() {
+            empty
+        } else {
+            data.as_ptr().cast_mut()
+        };
         // SAFETY: the memory is borrowed as long as the tensor, which is used as an input only:
         // ORT does not write to the memory of inputs.
         unsafe { Self::over_raw(runtime, pointer, data.len(), data_type, shape) }
@@ -102,7 +107,10 @@ impl<'a> TensorView<'a> {
                 &raw mut raw,
             )
         })?;
-        Ok(Self { value: RawValue::new(api, not_null(raw)?), memory: PhantomData })
+        Ok(Self {
+            value: RawValue::new(api, not_null(raw)?),
+            memory: PhantomData,
+        })
     }
 
     /// Makes a tensor of strings; they are copied, NUL bytes included.
@@ -128,9 +136,9 @@ impl<'a> TensorView<'a> {
             )
         })?;
         let value = RawValue::new(api, not_null(raw)?);
-        let expected = shape.element_count().map_err(|source| {
-            Error::invalid_arg(format!("invalid shape {shape}: {source}"))
-        })?;
+        let expected = shape
+            .element_count()
+            .map_err(|source| Error::invalid_arg(format!("invalid shape {shape}: {source}")))?;
         let mut count = 0;
         for string in strings {
             let string = string?;
@@ -145,7 +153,10 @@ impl<'a> TensorView<'a> {
                 "expected {expected} strings for shape {shape}, got {count}"
             )));
         }
-        Ok(Self { value, memory: PhantomData })
+        Ok(Self {
+            value,
+            memory: PhantomData,
+        })
     }
 
     pub(super) fn as_ptr(&self) -> *mut OrtValue {
@@ -167,7 +178,11 @@ impl RawValue {
         })?;
         if !string.is_empty() {
             // SAFETY: the buffer has just been made of this length, and nobody else has it.
-            unsafe { buffer.cast::<u8>().copy_from_nonoverlapping(string.as_ptr(), string.len()) }
+            unsafe {
+                buffer
+                    .cast::<u8>()
+                    .copy_from_nonoverlapping(string.as_ptr(), string.len())
+            }
         }
         Ok(())
     }
@@ -216,7 +231,11 @@ impl OutputValue {
             return Ok(Bytes::new());
         }
         let data = not_null(self.value.data()?)?;
-        Ok(Bytes::from_owner(TensorMemory { _value: self, data, byte_size }))
+        Ok(Bytes::from_owner(TensorMemory {
+            _value: self,
+            data,
+            byte_size,
+        }))
     }
 
     /// Returns a tensor's strings.

@@ -35,13 +35,19 @@ pub fn library() -> PathBuf {
     }
     let script = "import importlib.util as u; print(u.find_spec('onnxruntime').origin)";
     let output = Command::new("python3").args(["-c", script]).output();
-    let origin = output.ok().filter(|output| output.status.success()).map(|output| output.stdout);
+    let origin = output
+        .ok()
+        .filter(|output| output.status.success())
+        .map(|output| output.stdout);
     let origin = origin.expect(
         "these tests need ONNX Runtime: set TRITONGW_ONNXRUNTIME_LIBRARY to its library or \
          package, or let python3 be one that has `onnxruntime` installed",
     );
     let origin = String::from_utf8(origin).expect("a path in UTF-8");
-    Path::new(origin.trim()).parent().expect("a file of the package").to_owned()
+    Path::new(origin.trim())
+        .parent()
+        .expect("a file of the package")
+        .to_owned()
 }
 
 pub fn backend() -> OnnxRuntimeBackend {
@@ -51,15 +57,22 @@ pub fn backend() -> OnnxRuntimeBackend {
 
 /// Returns options with these settings of the backend.
 pub fn settings(pairs: &[(&str, &str)]) -> ServerOptions {
-    let settings: BackendSettings =
-        pairs.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect();
+    let settings: BackendSettings = pairs
+        .iter()
+        .map(|&(key, value)| (key.to_owned(), value.to_owned()))
+        .collect();
     let backend_settings = BTreeMap::from([("onnxruntime".to_owned(), settings)]);
-    ServerOptions { backend_settings, ..ServerOptions::default() }
+    ServerOptions {
+        backend_settings,
+        ..ServerOptions::default()
+    }
 }
 
 /// Returns the path of a test model or of its data.
 pub fn testdata(file: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata").join(file)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("testdata")
+        .join(file)
 }
 
 /// A model repository to be filled.
@@ -97,15 +110,24 @@ impl Repository {
 
     pub fn serve_with(self, options: ServerOptions, backend: OnnxRuntimeBackend) -> Fixture {
         let model_repositories = vec![self.0.path().to_owned()];
-        let options = ServerOptions { model_repositories, ..options };
+        let options = ServerOptions {
+            model_repositories,
+            ..options
+        };
         let server = Server::new(options, vec![Arc::new(backend)]).expect("a readable repository");
-        Fixture { server, _repository: self }
+        Fixture {
+            server,
+            _repository: self,
+        }
     }
 }
 
 /// Serves one model `m`: a test model and its configuration.
 pub fn serve(file: &str, config: &str) -> Fixture {
-    Repository::new().config("m", config).file("m", file).serve()
+    Repository::new()
+        .config("m", config)
+        .file("m", file)
+        .serve()
 }
 
 pub struct Fixture {
@@ -121,7 +143,10 @@ pub struct Call {
 }
 
 pub fn call(inputs: Vec<InputTensor>) -> Call {
-    Call { inputs, outputs: Vec::new() }
+    Call {
+        inputs,
+        outputs: Vec::new(),
+    }
 }
 
 impl Call {
@@ -135,12 +160,19 @@ impl Fixture {
     /// Returns why model `m` is not ready.
     pub fn reason(&self) -> String {
         let index = self.server.index();
-        let model = index.iter().find(|model| !model.is_ready).expect("a model that failed");
+        let model = index
+            .iter()
+            .find(|model| !model.is_ready)
+            .expect("a model that failed");
         model.reason.clone()
     }
 
     pub fn statistics(&self) -> StatisticsSnapshot {
-        self.server.model("m", None).expect("loaded").statistics().snapshot()
+        self.server
+            .model("m", None)
+            .expect("loaded")
+            .statistics()
+            .snapshot()
     }
 
     /// Sends one request and returns its outputs.
@@ -162,8 +194,10 @@ impl Fixture {
             let together = scope.spawn(|| {
                 defer_dispatch_on_this_thread();
                 let allocator = || Arc::new(HeapAllocator);
-                let answers: Vec<_> =
-                    calls.iter().map(|call| self.send(call, allocator())).collect();
+                let answers: Vec<_> = calls
+                    .iter()
+                    .map(|call| self.send(call, allocator()))
+                    .collect();
                 dispatch_deferred();
                 answers.into_iter().map(|answer| wait(&answer?)).collect()
             });
@@ -191,7 +225,9 @@ impl Fixture {
 }
 
 fn wait(answers: &Receiver<Box<InferenceResponse>>) -> Result<Vec<OutputTensor>> {
-    let mut response = answers.recv_timeout(PATIENCE).expect("every request is answered");
+    let mut response = answers
+        .recv_timeout(PATIENCE)
+        .expect("every request is answered");
     assert!(answers.try_recv().is_err(), "answered twice");
     match response.error() {
         Some(error) => Err(Error::new(error.code(), error.message())),
@@ -210,15 +246,30 @@ impl ResponseSink for Sink {
 }
 
 pub fn ints(name: &str, shape: &[i64], values: &[i32]) -> InputTensor {
-    tensor(name, DataType::Int32, shape, values.iter().flat_map(|v| v.to_le_bytes()).collect())
+    tensor(
+        name,
+        DataType::Int32,
+        shape,
+        values.iter().flat_map(|v| v.to_le_bytes()).collect(),
+    )
 }
 
 pub fn floats(name: &str, shape: &[i64], values: &[f32]) -> InputTensor {
-    tensor(name, DataType::Fp32, shape, values.iter().flat_map(|v| v.to_le_bytes()).collect())
+    tensor(
+        name,
+        DataType::Fp32,
+        shape,
+        values.iter().flat_map(|v| v.to_le_bytes()).collect(),
+    )
 }
 
 pub fn longs(name: &str, shape: &[i64], values: &[i64]) -> InputTensor {
-    tensor(name, DataType::Int64, shape, values.iter().flat_map(|v| v.to_le_bytes()).collect())
+    tensor(
+        name,
+        DataType::Int64,
+        shape,
+        values.iter().flat_map(|v| v.to_le_bytes()).collect(),
+    )
 }
 
 pub fn tensor(name: &str, data_type: DataType, shape: &[i64], data: Vec<u8>) -> InputTensor {
@@ -228,21 +279,38 @@ pub fn tensor(name: &str, data_type: DataType, shape: &[i64], data: Vec<u8>) -> 
 /// Encodes strings as a `BYTES` tensor's data.
 pub fn encode(strings: &[&[u8]]) -> Vec<u8> {
     let length = |string: &[u8]| u32::try_from(string.len()).expect("short").to_le_bytes();
-    strings.iter().flat_map(|string| [&length(string)[..], string].concat()).collect()
+    strings
+        .iter()
+        .flat_map(|string| [&length(string)[..], string].concat())
+        .collect()
 }
 
 pub fn data(output: &OutputTensor) -> &[u8] {
-    output.buffer.as_ref().and_then(|buffer| buffer.as_slice()).unwrap_or_default()
+    output
+        .buffer
+        .as_ref()
+        .and_then(|buffer| buffer.as_slice())
+        .unwrap_or_default()
 }
 
 pub fn as_ints(output: &OutputTensor) -> Vec<i32> {
     assert_eq!(output.data_type, DataType::Int32);
-    data(output).as_chunks().0.iter().map(|bytes| i32::from_le_bytes(*bytes)).collect()
+    data(output)
+        .as_chunks()
+        .0
+        .iter()
+        .map(|bytes| i32::from_le_bytes(*bytes))
+        .collect()
 }
 
 pub fn as_floats(output: &OutputTensor) -> Vec<f32> {
     assert_eq!(output.data_type, DataType::Fp32);
-    data(output).as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
+    data(output)
+        .as_chunks()
+        .0
+        .iter()
+        .map(|bytes| f32::from_le_bytes(*bytes))
+        .collect()
 }
 
 /// Configuration of `add_sub.onnx`.

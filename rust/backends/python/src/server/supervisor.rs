@@ -281,7 +281,7 @@ fn write_log(line: &LogLine) {
     log::logger().log(
         &log::Record::builder()
             .level(level.unwrap_or(log::Level::Info))
-            .target("python")
+            .target("tritongw::python")
             .file(Some(&line.file))
             .line(Some(line.line))
             .args(format_args!("{}", line.message))

@@ -253,6 +253,18 @@ impl TensorMemory {
         Some(Self { address, byte_size, owner })
     }
 
+    /// Takes memory of another library.
+    ///
+    /// # Safety
+    /// `byte_size` bytes at `address` must be readable and writable as long as `owner` lives.
+    pub unsafe fn from_raw_parts(
+        address: NonNull<u8>,
+        byte_size: usize,
+        owner: Arc<dyn Any + Send + Sync>,
+    ) -> Self {
+        Self { address, byte_size, owner }
+    }
+
     /// Returns a part of the memory; `None` if it does not lie in it.
     pub fn slice(&self, offset: usize, byte_size: usize) -> Option<Self> {
         if offset.checked_add(byte_size)? > self.byte_size {

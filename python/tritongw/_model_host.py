@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Loads a ``model.py`` for the Rust host, and says what went wrong in it.
+
+Nothing here runs on the way of a request: the host calls the model's own ``execute``.
+"""
+
+import asyncio
+import importlib
+import inspect
+import itertools
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType, TracebackType
+from typing import Any, NamedTuple, TypedDict
+
+_package_numbers = itertools.count()
+# Directories of the versions loaded in this process, the latest last.
+_version_directories: list[Path] = []
+
+
+class ModelOrder(TypedDict):
+    """What the server says of the model to load."""
+
+    instance_name: str
+    model_name: str
+    model_path: Path
+    version_directory: Path
+    model_directory: Path
+    model_config: str
+    instance_kind: str
+    device_id: int
+    version: int
+
+
+class LoadedModel(NamedTuple):
+    """What the host calls."""
+
+    execute: Callable[[list[Any]], Any]
+    finalize: Callable[[], object]
+
+
+def load(order: ModelOrder, is_sole: bool) -> LoadedModel:  # noqa: FBT001
+    """Import a model's file, make its ``TritonPythonModel`` and call ``initialize``.
+
+    Parameters
+    ----------
+    order : ModelOrder
+        The model.
+    is_sole : bool
+        Whether the model has the process to itself: then its module is named as Triton names it.
+
+    Returns
+    -------
+    LoadedModel
+        Its entry points.
+    """
+    path = Path(order["model_path"])
+    model = _import(order, is_sole=is_sole).TritonPythonModel()
+    execute = getattr(model, "execute", None)
+    if execute is None:
+        message = f"Python model {path} does not implement `execute` method."
+        raise NotImplementedError(message)
+    if hasattr(model, "initialize"):
+        model.initialize(_arguments(order))
+    if inspect.iscoroutinefunction(execute):
+        execute = _run_to_end(execute)
+    return LoadedModel(execute, getattr(model, "finalize", lambda: None))
+
+
+def complete_config(order: ModelOrder) -> str | None:
+    """Ask a model's ``auto_complete_config`` what configuration it wants.
+
+    Parameters
+    ----------
+    order : ModelOrder
+        The model.
+
+    Returns
+    -------
+    str or None
+        The configuration as JSON; None if the model does not complete it.
+    """
+    module = _import(order, is_sole=True)
+    # Imported by now if the model uses it at all.
+    import json
+
+    from triton_python_backend_utils import ModelConfig
+
+    complete = getattr(module.TritonPythonModel, "auto_complete_config", None)
+    if complete is None:
+        return None
+    completed = complete(ModelConfig(order["model_config"]))
+    if not isinstance(completed, ModelConfig):
+        message = (
+            f"auto_complete_config function in model '{order['model_path']}' must return a valid "
+            "pb.ModelConfig object."
+        )
+        raise TypeError(message)
+    return json.dumps(completed.as_dict())
+
+
+def describe(error: BaseException) -> str:
+    """Return the text of an exception as Triton gives it to clients.
+
+    Parameters
+    ----------
+    error : BaseException
+        What the model raised.
+
+    Returns
+    -------
+    str
+        Type and message, then the frames of the model's code, the innermost first.
+    """
+    text = f"{type(error).__name__}: {error}"
+    frames = [frame for frame in _frames(error.__traceback__) if frame[0] != __file__]
+    if not frames:
+        return text
+    lines = [f"  {file}({line}): {function}\n" for file, line, function in reversed(frames)]
+    return f"{text}\n\nAt:\n{''.join(lines)}"
+
+
+def get_model_dir() -> str:
+    """Return the directory of the version that the calling code belongs to.
+
+    Returns
+    -------
+    str
+        The directory of ``model.py``.
+    """
+    if len(_version_directories) > 1:
+        frame = inspect.currentframe()
+        while frame is not None:
+            path = Path(frame.f_code.co_filename)
+            for directory in reversed(_version_directories):
+                if path.is_relative_to(directory):
+                    return str(directory)
+            frame = frame.f_back
+    return str(_version_directories[-1]) if _version_directories else ""
+
+
+def _import(order: ModelOrder, *, is_sole: bool) -> ModuleType:
+    path, version_directory = Path(order["model_path"]), Path(order["version_directory"])
+    if not path.is_file():
+        message = f"Python model file not found in '{path}'"
+        raise FileNotFoundError(message)
+    for directory in (order["model_directory"], order["version_directory"]):
+        if str(directory) not in sys.path:
+            sys.path.insert(0, str(directory))
+    _version_directories.append(version_directory)
+    if is_sole:
+        package = version_directory.name
+    else:
+        # Each instance gets modules of its own, as it would in a process of its own.
+        package = f"_tritongw_model_{next(_package_numbers)}"
+        parent = ModuleType(package)
+        parent.__path__ = [str(version_directory)]
+        sys.modules[package] = parent
+    return importlib.import_module(f"{package}.{path.stem}")
+
+
+def _arguments(order: ModelOrder) -> dict[str, str]:
+    return {
+        "model_config": order["model_config"],
+        "model_instance_kind": order["instance_kind"],
+        "model_instance_name": order["instance_name"],
+        "model_instance_device_id": str(order["device_id"]),
+        "model_repository": str(order["model_directory"]),
+        "model_version": str(order["version"]),
+        "model_name": order["model_name"],
+    }
+
+
+def _run_to_end(execute: Callable[[list[Any]], Any]) -> Callable[[list[Any]], Any]:
+    """Return a plain function that runs the coroutine function on a loop of its own."""
+    loop = asyncio.new_event_loop()
+    return lambda requests: loop.run_until_complete(execute(requests))
+
+
+def _frames(traceback: TracebackType | None) -> list[tuple[str, int, str]]:
+    frames = []
+    while traceback is not None:
+        code = traceback.tb_frame.f_code
+        frames.append((code.co_filename, traceback.tb_lineno, code.co_name))
+        traceback = traceback.tb_next
+    return frames

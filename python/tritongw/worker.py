@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The process that hosts one instance of a Python model; started by the server only."""
+
+import signal
+from types import FrameType
+
+from tritongw import _core
+
+
+def main() -> None:
+    """Serve until the server wants no more."""
+    # Ctrl-C and a service manager's SIGTERM reach every process of the group, but the server
+    # decides when a worker ends: it may have requests to finish. Handlers rather than SIG_IGN,
+    # which the model's own child processes would inherit.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _leave_it_to_the_server)
+    _core.worker_main()
+
+
+def _leave_it_to_the_server(number: int, frame: FrameType | None) -> None:
+    """Do nothing."""
+
+
+if __name__ == "__main__":
+    main()

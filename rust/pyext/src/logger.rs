@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+use pyo3::prelude::*;
+
+use crate::error::model_exception;
+
+/// Writes lines to the server's log, with the caller's file and line.
+#[pyclass(frozen, module = "tritongw._core")]
+#[derive(Debug)]
+pub(crate) struct Logger;
+
+#[pymethods]
+impl Logger {
+    #[classattr]
+    const INFO: u8 = 0;
+    #[classattr]
+    const WARNING: u8 = 1;
+    #[classattr]
+    const ERROR: u8 = 2;
+    #[classattr]
+    const VERBOSE: u8 = 3;
+
+    /// Write a line at a level.
+    #[staticmethod]
+    #[pyo3(signature = (message, level = Self::INFO))]
+    fn log(py: Python<'_>, message: &str, level: u8) -> PyResult<()> {
+        let level = match level {
+            Self::INFO => log::Level::Info,
+            Self::WARNING => log::Level::Warn,
+            Self::ERROR => log::Level::Error,
+            Self::VERBOSE => log::Level::Debug,
+            other => return Err(model_exception(format!("unknown log level {other}"))),
+        };
+        write(py, message, level)
+    }
+
+    /// Write a line of information.
+    #[staticmethod]
+    fn log_info(py: Python<'_>, message: &str) -> PyResult<()> {
+        write(py, message, log::Level::Info)
+    }
+
+    /// Write a warning.
+    #[staticmethod]
+    fn log_warn(py: Python<'_>, message: &str) -> PyResult<()> {
+        write(py, message, log::Level::Warn)
+    }
+
+    /// Write an error.
+    #[staticmethod]
+    fn log_error(py: Python<'_>, message: &str) -> PyResult<()> {
+        write(py, message, log::Level::Error)
+    }
+
+    /// Write a line that shows only if the server is told to be verbose.
+    #[staticmethod]
+    fn log_verbose(py: Python<'_>, message: &str) -> PyResult<()> {
+        write(py, message, log::Level::Debug)
+    }
+}
+
+fn write(py: Python<'_>, message: &str, level: log::Level) -> PyResult<()> {
+    if level > log::max_level() {
+        return Ok(());
+    }
+    let frame = py.import("sys")?.call_method0("_getframe")?;
+    let file: String = frame.getattr("f_code")?.getattr("co_filename")?.extract()?;
+    let line: u32 = frame.getattr("f_lineno")?.extract()?;
+    let file = file.rsplit('/').next().unwrap_or_default();
+    // In a worker this writes to a socket, which may block.
+    py.detach(|| {
+        log::logger().log(
+            &log::Record::builder()
+                .level(level)
+                .target("tritongw::python")
+                .file(Some(file))
+                .line(Some(line))
+                .args(format_args!("{message}"))
+                .build(),
+        );
+    });
+    Ok(())
+}

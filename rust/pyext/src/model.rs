@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A loaded `TritonPythonModel`, whichever process it runs in.
+//!
+//! Loading is Python's work (`tritongw._model_host`); on the way of a request no Python code runs
+//! but the model's.
+
+use std::sync::Arc;
+
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList};
+use tritongw_backend_python::host::{HostBatch, ModelSource};
+use tritongw_types::{Error, Result};
+
+use crate::request::InferenceRequest;
+use crate::response::InferenceResponse;
+use crate::sender::Outlet;
+
+const HOST_MODULE: &str = "tritongw._model_host";
+
+/// A loaded and initialised model.
+pub(crate) struct PythonModel {
+    instance_name: String,
+    is_decoupled: bool,
+    execute: Py<PyAny>,
+    finalize: Py<PyAny>,
+    describe: Py<PyAny>,
+}
+
+impl PythonModel {
+    /// Imports the model's file and calls `initialize`.
+    ///
+    /// # Errors
+    /// What the file or the model raised, in Triton's words.
+    pub(crate) fn load(py: Python<'_>, source: &ModelSource, is_sole: bool) -> Result<Self> {
+        let host = host_module(py)?;
+        let load = || -> PyResult<Self> {
+            let loaded = host.call_method1("load", (order(py, source)?, is_sole))?;
+            Ok(Self {
+                instance_name: source.instance_name.clone(),
+                is_decoupled: source.is_decoupled,
+                execute: loaded.getattr("execute")?.unbind(),
+                finalize: loaded.getattr("finalize")?.unbind(),
+                describe: host.getattr("describe")?.unbind(),
+            })
+        };
+        load().map_err(|error| Error::internal(description(py, &host, error)))
+    }
+
+    /// Calls `execute` with the requests of a batch and sends what it returns.
+    ///
+    /// # Errors
+    /// What it raised or did wrong: the error of every request not yet answered.
+    pub(crate) fn execute(&self, py: Python<'_>, batch: HostBatch) -> Result<()> {
+        let reply = batch.reply;
+        let mut outlets = Vec::with_capacity(batch.requests.len());
+        let result = self.call(py, batch.requests, &mut |index, requested_outputs| {
+            let reply = Arc::clone(&reply);
+            let outlet = Outlet::new(reply, index, self.is_decoupled, requested_outputs);
+            let outlet = Arc::new(outlet);
+            outlets.push(Arc::clone(&outlet));
+            outlet
+        });
+        reply.note_compute_end();
+        let result = result.and_then(|returned| self.send_returned(&returned, &outlets));
+        result.map_err(|failure| {
+            // The batch's error answers them.
+            outlets.iter().for_each(|outlet| outlet.close());
+            Error::internal(format!(
+                "Failed to process the request(s) for model '{}', message: {}",
+                self.instance_name,
+                self.describe_failure(py, failure)
+            ))
+        })
+    }
+
+    fn call<'py>(
+        &self,
+        py: Python<'py>,
+        requests: Vec<tritongw_backend_python::host::HostRequest>,
+        outlet: &mut dyn FnMut(usize, Vec<String>) -> Arc<Outlet>,
+    ) -> std::result::Result<Bound<'py, PyAny>, Failure> {
+        let mut objects = Vec::with_capacity(requests.len());
+        for (index, mut request) in requests.into_iter().enumerate() {
+            let outlet = outlet(index, std::mem::take(&mut request.requested_outputs));
+            objects.push(Bound::new(py, InferenceRequest::from_host(py, request, outlet)?)?);
+        }
+        Ok(self.execute.bind(py).call1((PyList::new(py, objects)?,))?)
+    }
+
+    fn send_returned(
+        &self,
+        returned: &Bound<'_, PyAny>,
+        outlets: &[Arc<Outlet>],
+    ) -> std::result::Result<(), Failure> {
+        let py = returned.py();
+        if self.is_decoupled {
+            if returned.is_none() {
+                return Ok(());
+            }
+            return Err(Failure::Misuse(format!(
+                "Python model '{}' is using the decoupled mode and the execute function must \
+                 return None.\n",
+                self.instance_name
+            )));
+        }
+        let Ok(responses) = returned.cast::<PyList>() else {
+            return Err(Failure::Misuse(format!(
+                "Expected a list in the execute return, found type '{}'.\n",
+                returned.get_type().str()?
+            )));
+        };
+        if responses.len() != outlets.len() {
+            return Err(Failure::Misuse(format!(
+                "Number of InferenceResponse objects do not match the number of InferenceRequest \
+                 objects. InferenceRequest(s) size is:{}, and InferenceResponse(s) size is:{}\n",
+                outlets.len(),
+                responses.len()
+            )));
+        }
+        for (response, outlet) in responses.iter().zip(outlets) {
+            let is_response = response.is_instance_of::<InferenceResponse>();
+            if !is_response && !(response.is_none() && outlet.may_answer_later()) {
+                return Err(Failure::Misuse(format!(
+                    "Expected an 'InferenceResponse' object in the execute function return list, \
+                     found type '{}'.\n",
+                    response.get_type().str()?
+                )));
+            }
+        }
+        for (response, outlet) in responses.iter().zip(outlets) {
+            if let Ok(response) = response.cast::<InferenceResponse>() {
+                outlet.send_returned(py, response.get())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn describe_failure(&self, py: Python<'_>, failure: Failure) -> String {
+        match failure {
+            Failure::Misuse(text) => text,
+            Failure::Raised(error) => {
+                let described = self.describe.bind(py).call1((error.into_value(py),));
+                let text = described.and_then(|text| text.extract());
+                text.unwrap_or_else(|error| error.to_string())
+            }
+        }
+    }
+
+    /// Calls `finalize`, if the model has it.
+    pub(crate) fn finalize(&self, py: Python<'_>) {
+        if let Err(error) = self.finalize.bind(py).call0() {
+            let text = self.describe_failure(py, Failure::Raised(error));
+            log::error!("failed to finalize '{}': {text}", self.instance_name);
+        }
+    }
+}
+
+/// Why a batch failed.
+enum Failure {
+    Raised(PyErr),
+    /// The model broke a rule; the text ends in a line feed, as Triton's does.
+    Misuse(String),
+}
+
+impl From<PyErr> for Failure {
+    fn from(error: PyErr) -> Self {
+        Self::Raised(error)
+    }
+}
+
+/// Asks the model's `auto_complete_config`; `None` if it has none.
+///
+/// # Errors
+/// As [`PythonModel::load`].
+pub(crate) fn complete_config(py: Python<'_>, source: &ModelSource) -> Result<Option<String>> {
+    let host = host_module(py)?;
+    let complete = || -> PyResult<Option<String>> {
+        host.call_method1("complete_config", (order(py, source)?,))?.extract()
+    };
+    complete().map_err(|error| Error::internal(description(py, &host, error)))
+}
+
+fn host_module(py: Python<'_>) -> Result<Bound<'_, PyModule>> {
+    py.import(HOST_MODULE).map_err(|error| {
+        Error::internal(format!("failed to import {HOST_MODULE}: {error}"))
+    })
+}
+
+fn description(py: Python<'_>, host: &Bound<'_, PyModule>, error: PyErr) -> String {
+    let described = host.call_method1(intern!(py, "describe"), (error.into_value(py),));
+    described.and_then(|text| text.extract()).unwrap_or_else(|error| error.to_string())
+}
+
+/// Returns the source as keyword arguments of `_model_host.ModelOrder`.
+fn order<'py>(py: Python<'py>, source: &ModelSource) -> PyResult<Bound<'py, PyDict>> {
+    let order = PyDict::new(py);
+    order.set_item("instance_name", &source.instance_name)?;
+    order.set_item("model_name", &source.model_name)?;
+    order.set_item("model_path", &source.model_path)?;
+    order.set_item("version_directory", &source.version_directory)?;
+    order.set_item("model_directory", &source.model_directory)?;
+    order.set_item("model_config", &source.model_config)?;
+    order.set_item("instance_kind", &source.instance_kind)?;
+    order.set_item("device_id", source.device_id)?;
+    order.set_item("version", source.version)?;
+    Ok(order)
+}

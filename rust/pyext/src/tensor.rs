@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: Apache-2.0
+use pyo3::exceptions::PyTypeError;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use tritongw_backend_python::host::{HostTensor, TensorMemory};
+use tritongw_types::{DataType, Shape};
+
+use crate::array::{self, ArrayData};
+use crate::dlpack;
+use crate::dtype::Numpy;
+use crate::error::model_exception;
+use crate::request::InferenceRequest;
+use crate::response::InferenceResponse;
+
+/// A named tensor: an input of a request, or an output that a model makes from an array.
+#[pyclass(frozen, module = "tritongw._core")]
+pub(crate) struct Tensor {
+    name: String,
+    data_type: DataType,
+    content: Content,
+}
+
+enum Content {
+    /// Memory of a request, or of another framework.
+    Memory {
+        memory: TensorMemory,
+        shape: Shape,
+        // The objects of a BYTES tensor, made when first asked for.
+        objects: PyOnceLock<Py<PyAny>>,
+    },
+    /// An array of the model.
+    Array(Py<PyAny>),
+}
+
+impl Tensor {
+    /// Makes an input.
+    pub(crate) fn from_host(tensor: HostTensor) -> Self {
+        Self::over(tensor.name, tensor.data_type, tensor.shape, tensor.memory)
+    }
+
+    fn over(name: String, data_type: DataType, shape: Shape, memory: TensorMemory) -> Self {
+        Self { name, data_type, content: Content::Memory { memory, shape, objects: PyOnceLock::new() } }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn data_type(&self) -> DataType {
+        self.data_type
+    }
+
+    /// Returns the data for sending, as it is now.
+    pub(crate) fn data(&self, py: Python<'_>) -> PyResult<TensorData<'_>> {
+        match &self.content {
+            // The model may have changed the objects that stand for the memory.
+            Content::Memory { memory, shape, objects } => match objects.get(py) {
+                None => Ok(TensorData::Memory(memory, shape)),
+                Some(objects) => {
+                    ArrayData::of(objects.bind(py), self.data_type).map(TensorData::Array)
+                }
+            },
+            Content::Array(array) => {
+                ArrayData::of(array.bind(py), self.data_type).map(TensorData::Array)
+            }
+        }
+    }
+}
+
+/// Data of a tensor, held for sending.
+pub(crate) enum TensorData<'a> {
+    Memory(&'a TensorMemory, &'a Shape),
+    Array(ArrayData),
+}
+
+impl TensorData<'_> {
+    pub(crate) fn as_slice(&self) -> &[u8] {
+        match self {
+            Self::Memory(memory, _) => memory.as_slice(),
+            Self::Array(data) => data.as_slice(),
+        }
+    }
+
+    pub(crate) fn shape(&self) -> Shape {
+        match self {
+            Self::Memory(_, shape) => (*shape).clone(),
+            Self::Array(data) => data.shape(),
+        }
+    }
+}
+
+#[pymethods]
+impl Tensor {
+    #[new]
+    fn new(name: String, numpy_array: Bound<'_, PyAny>) -> PyResult<Self> {
+        check_name(&name)?;
+        let numpy = Numpy::get(numpy_array.py())?;
+        if !numpy_array.is_instance(numpy.ndarray.bind(numpy_array.py()))? {
+            let found = numpy_array.get_type().name()?;
+            let message = format!("tensor '{name}' must be made from a numpy.ndarray, not {found}");
+            return Err(PyTypeError::new_err(message));
+        }
+        let data_type = numpy.data_type(&numpy_array.getattr("dtype")?)?;
+        Ok(Self { name, data_type, content: Content::Array(numpy_array.unbind()) })
+    }
+
+    /// Return the name.
+    #[pyo3(name = "name")]
+    fn py_name(&self) -> &str {
+        &self.name
+    }
+
+    /// Return the number of the data type, as ``triton_string_to_numpy`` and its kin take it.
+    fn triton_dtype(&self) -> u8 {
+        self.data_type as u8
+    }
+
+    /// Return the shape.
+    fn shape(&self, py: Python<'_>) -> PyResult<Vec<i64>> {
+        match &self.content {
+            Content::Memory { shape, .. } => Ok(shape.to_vec()),
+            Content::Array(array) => array.bind(py).getattr("shape")?.extract(),
+        }
+    }
+
+    /// Return whether the data lies in host memory.
+    fn is_cpu(&self) -> bool {
+        true
+    }
+
+    /// Return the data as an array.
+    ///
+    /// For an input a writable view of the request's memory, valid as long as it is referred to; a
+    /// ``BYTES`` tensor gives an array of ``bytes`` objects.
+    fn as_numpy<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        match &self.content {
+            Content::Array(array) => Ok(array.bind(py).clone()),
+            Content::Memory { memory, shape, objects } => {
+                let make = || array::over_memory(py, self.data_type, shape, memory);
+                if self.data_type != DataType::Bytes {
+                    return make();
+                }
+                let objects = objects.get_or_try_init(py, || make().map(Bound::unbind))?;
+                Ok(objects.bind(py).clone())
+            }
+        }
+    }
+
+    /// Return the data as a DLPack capsule.
+    fn to_dlpack<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        if self.data_type == DataType::Bytes {
+            return Err(model_exception("DLPack does not have support for string tensors."));
+        }
+        match &self.content {
+            Content::Memory { memory, shape, .. } => {
+                dlpack::export(py, self.data_type, shape, memory)
+            }
+            Content::Array(array) => {
+                let array = Numpy::get(py)?.ascontiguousarray.bind(py).call1((array,))?;
+                array.call_method0("__dlpack__")
+            }
+        }
+    }
+
+    /// Make a tensor over the memory of a DLPack capsule, or of an object that gives one.
+    #[staticmethod]
+    fn from_dlpack(name: String, tensor: &Bound<'_, PyAny>) -> PyResult<Self> {
+        check_name(&name)?;
+        let imported = dlpack::import(tensor)?;
+        Ok(Self::over(name, imported.data_type, imported.shape, imported.memory))
+    }
+
+    /// Return the data as a DLPack capsule; only host memory is given, in the unversioned form.
+    #[pyo3(signature = (*, stream = None, max_version = None, dl_device = None, copy = None))]
+    fn __dlpack__<'py>(
+        &self,
+        py: Python<'py>,
+        stream: Option<Py<PyAny>>,
+        max_version: Option<Py<PyAny>>,
+        dl_device: Option<Py<PyAny>>,
+        copy: Option<bool>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        drop((stream, max_version, dl_device, copy));
+        self.to_dlpack(py)
+    }
+
+    /// Return device type and id of the memory.
+    fn __dlpack_device__(&self) -> (i32, i32) {
+        (dlpack::CPU, 0)
+    }
+}
+
+fn check_name(name: &str) -> PyResult<()> {
+    if name.is_empty() {
+        return Err(model_exception("Tensor name cannot be an empty string."));
+    }
+    Ok(())
+}
+
+/// Return the input of that name, or ``None``.
+#[pyfunction]
+pub(crate) fn get_input_tensor_by_name(
+    py: Python<'_>,
+    inference_request: &Bound<'_, InferenceRequest>,
+    name: &str,
+) -> Option<Py<Tensor>> {
+    find(py, inference_request.get().tensors(), name)
+}
+
+/// Return the output of that name, or ``None``.
+#[pyfunction]
+pub(crate) fn get_output_tensor_by_name(
+    py: Python<'_>,
+    inference_response: &Bound<'_, InferenceResponse>,
+    name: &str,
+) -> Option<Py<Tensor>> {
+    find(py, inference_response.get().tensors(), name)
+}
+
+fn find(py: Python<'_>, tensors: &[Py<Tensor>], name: &str) -> Option<Py<Tensor>> {
+    let found = tensors.iter().find(|tensor| tensor.get().name == name);
+    found.map(|tensor| tensor.clone_ref(py))
+}

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A worker process: loads one model and executes what the server sends.
+
+use pyo3::exceptions::PyOSError;
+use pyo3::prelude::*;
+use tritongw_backend_python::worker::{Assignment, Next, WorkerSession, connect};
+
+use crate::model::{PythonModel, complete_config};
+
+/// Do what the server that started this process wants done; return when it wants no more.
+#[pyfunction]
+pub(crate) fn worker_main(py: Python<'_>) -> PyResult<()> {
+    match py.detach(connect)? {
+        Assignment::Serve(session) => serve(py, session),
+        Assignment::CompleteConfig(session) => {
+            let result = complete_config(py, session.source());
+            Ok(py.detach(|| session.report(result))?)
+        }
+    }
+}
+
+fn serve(py: Python<'_>, mut session: WorkerSession) -> PyResult<()> {
+    let model = match PythonModel::load(py, session.source(), true) {
+        Ok(model) => {
+            py.detach(|| session.report_start(&Ok(())))?;
+            model
+        }
+        Err(error) => return Ok(py.detach(|| session.report_start(&Err(error)))?),
+    };
+    loop {
+        match session.try_next()? {
+            None => {
+                py.detach(|| session.wait())?;
+                // Runs the handlers of signals that came in meanwhile.
+                py.check_signals()?;
+            }
+            Some(Next::Batch(batch, execution)) => {
+                let result = model.execute(py, batch);
+                execution
+                    .finish(&result)
+                    .map_err(|error| PyOSError::new_err(error.message().to_owned()))?;
+            }
+            Some(Next::Stop) => {
+                model.finalize(py);
+                return Ok(());
+            }
+        }
+    }
+}
