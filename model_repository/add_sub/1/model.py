@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Adds and subtracts two vectors: the shape of every Python model."""
 
+from __future__ import annotations
+
 import json
 from typing import Any
 

@@ -481,17 +481,15 @@ fn the_metrics_port_serves_metrics_only() {
 #[test]
 fn a_taken_port_is_an_error() {
     let server = TestServer::start(&[]);
+    let port = server.http.local_addr().port();
     let options = HttpOptions {
         address: "127.0.0.1".to_owned(),
-        port: server.http.local_addr().port(),
+        port,
         ..HttpOptions::default()
     };
     let engine = std::sync::Arc::clone(&server.engine);
     let error = tritongw_http::HttpServer::start(&options, engine).expect_err("taken");
-    let message = format!(
-        "failed to start http service at 127.0.0.1:{}: ",
-        options.port
-    );
+    let message = format!("failed to start http service at 127.0.0.1:{port}: ");
     assert!(error.message().starts_with(&message), "{error}");
 }
 

@@ -68,7 +68,7 @@ impl Doors {
         };
         let http = match args.http_options() {
             Some(options) => {
-                let http = HttpServer::start(options, Arc::clone(server))?;
+                let http = HttpServer::start(&options, Arc::clone(server))?;
                 log::info!("Started HTTPService at {}", http.local_addr());
                 Some(http)
             }
