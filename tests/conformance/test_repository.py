@@ -43,7 +43,6 @@ UNLOADED = {
     "wrong_name": NOT_FOUND,
     "no_version": NO_VERSIONS,
     "unknown_field": NOT_FOUND,
-    "negative_batch": NOT_FOUND,
     "zero_dim": NO_VERSIONS,
     "unknown_backend": NO_VERSIONS,
 }

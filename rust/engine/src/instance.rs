@@ -56,8 +56,18 @@ pub(crate) struct ModelInstance {
     placement: Placement,
     mailbox: Mutex<Mailbox>,
     work_arrived: Condvar,
+    // Requests of batches that were handed over but wait behind another one; only where several
+    // batches may be under way.
+    ahead: Mutex<Ahead>,
     // Moving average of an execution, for the choice of thread; 0 until the first.
     average_ns: AtomicU64,
+}
+
+/// Batches under way at an asynchronous instance, which executes them one after another.
+#[derive(Default)]
+struct Ahead {
+    inflight: usize,
+    waiting: VecDeque<usize>,
 }
 
 struct Mailbox {
@@ -82,6 +92,7 @@ impl ModelInstance {
             placement,
             mailbox: Mutex::new(mailbox),
             work_arrived: Condvar::new(),
+            ahead: Mutex::default(),
             average_ns: AtomicU64::new(0),
         });
         if !matches!(placement, Placement::Async { .. }) {
@@ -103,6 +114,30 @@ impl ModelInstance {
             Placement::Async { max_inflight } => max_inflight.max(1),
             Placement::Dedicated | Placement::Inline => 1,
         }
+    }
+
+    /// Notes a batch on its way; returns how many requests begin to execute by it.
+    pub(crate) fn note_dispatch(&self, request_count: usize) -> usize {
+        if self.max_inflight() == 1 {
+            return request_count;
+        }
+        let mut ahead = self.ahead.lock();
+        ahead.inflight += 1;
+        if ahead.inflight == 1 {
+            return request_count;
+        }
+        ahead.waiting.push_back(request_count);
+        0
+    }
+
+    /// Notes a freed slot; returns how many requests begin to execute by it.
+    pub(crate) fn note_completion(&self) -> usize {
+        if self.max_inflight() == 1 {
+            return 0;
+        }
+        let mut ahead = self.ahead.lock();
+        ahead.inflight = ahead.inflight.saturating_sub(1);
+        ahead.waiting.pop_front().unwrap_or(0)
     }
 
     /// Takes a batch and sees that it runs: here, if the placement allows, or on the own thread.

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 
 use tritongw_config::{
-    ModelConfig, NormalizeOptions, VersionPolicy, guess_backend, json, merge_backend_completion,
-    normalize, text,
+    ModelConfig, NormalizeOptions, VersionPolicy, configuration_not_provided, guess_backend, json,
+    merge_backend_completion, name_after_directory, normalize, text,
 };
 use tritongw_types::{CName, Error, ErrorCode, Result};
 
@@ -29,6 +29,23 @@ pub(crate) struct Loader {
     pub(crate) server: Weak<Server>,
 }
 
+/// Why a model as a whole was not loaded.
+#[derive(Debug)]
+pub(crate) enum LoadFailure {
+    /// Its configuration cannot be read, or is another model's: to clients there is no such model.
+    NoModel(Error),
+    /// It is a model, of which no version serves.
+    NoVersion(Error),
+}
+
+impl LoadFailure {
+    pub(crate) fn error(&self) -> &Error {
+        match self {
+            Self::NoModel(error) | Self::NoVersion(error) => error,
+        }
+    }
+}
+
 /// What became of one version.
 pub(crate) type VersionResult = (i64, Result<Arc<Model>>);
 
@@ -37,10 +54,13 @@ impl Loader {
     ///
     /// # Errors
     /// What concerns the model as a whole; what concerns one version is in its result.
-    pub(crate) fn load(&self, directory: &ModelDirectory) -> Result<Vec<VersionResult>> {
-        let versions = directory.versions()?;
+    pub(crate) fn load(
+        &self,
+        directory: &ModelDirectory,
+    ) -> Result<Vec<VersionResult>, LoadFailure> {
+        let versions = directory.versions().map_err(LoadFailure::NoVersion)?;
         let config = self.base_config(directory, versions.first().copied())?;
-        let chosen = choose_versions(&config, &versions)?;
+        let chosen = choose_versions(&config, &versions).map_err(LoadFailure::NoVersion)?;
         Ok(chosen
             .into_iter()
             .map(|version| (version, self.load_version(directory, version, &config)))
@@ -53,34 +73,25 @@ impl Loader {
         &self,
         directory: &ModelDirectory,
         first_version: Option<i64>,
-    ) -> Result<ModelConfig> {
+    ) -> Result<ModelConfig, LoadFailure> {
         let name = directory.name.as_str();
-        let mut message = match directory.config_text(self.config_name.as_deref())? {
-            Some((file, text)) => text::parse(&file, &text)?,
-            None if self.is_auto_complete => json::parse("{}")?,
-            None => {
-                return Err(Error::not_found(format!(
-                    "model configuration is not provided for model '{name}'"
-                )));
+        let text = directory.config_text(self.config_name.as_deref());
+        let mut message = match text.map_err(LoadFailure::NoModel)? {
+            Some((file, text)) => {
+                text::parse(&file, &text).map_err(|errors| LoadFailure::NoModel(errors.into()))?
             }
+            None if self.is_auto_complete => json::parse("{}").map_err(LoadFailure::NoVersion)?,
+            None => return Err(LoadFailure::NoModel(configuration_not_provided(name))),
         };
-        if message.name.is_empty() {
-            name.clone_into(&mut message.name);
-        } else if message.name != name {
-            return Err(Error::invalid_arg(format!(
-                "unexpected directory name '{name}' for model '{}', directory name must equal \
-                 model name",
-                message.name
-            )));
-        }
-        let entries = match first_version {
-            Some(version) => directory.version_entries(version)?,
-            None => Vec::new(),
-        };
+        name_after_directory(&mut message, name).map_err(LoadFailure::NoModel)?;
+        let entries =
+            first_version.map_or(Ok(Vec::new()), |first| directory.version_entries(first));
+        let entries = entries.map_err(LoadFailure::NoVersion)?;
         let entries: Vec<_> = entries.iter().map(String::as_str).collect();
-        guess_backend(&mut message, name, &entries)?;
-        normalize(&mut message, &NormalizeOptions::default())?;
-        ModelConfig::from_message(message)
+        guess_backend(&mut message, name, &entries)
+            .and_then(|()| normalize(&mut message, &NormalizeOptions::default()))
+            .and_then(|()| ModelConfig::from_message(message))
+            .map_err(LoadFailure::NoVersion)
     }
 
     fn load_version(

@@ -129,6 +129,9 @@ impl ModelScheduler {
 
     /// An instance has a free slot again.
     pub(crate) fn complete(self: &Arc<Self>, instance: InstanceIndex) {
+        if let Some(freed) = self.instances().get(instance.0) {
+            self.statistics.remove_pending(freed.note_completion());
+        }
         self.drive(|machine, effects| machine.complete(now(), instance, effects));
     }
 
@@ -247,12 +250,13 @@ impl ModelScheduler {
     }
 
     fn dispatch(self: &Arc<Self>, payload: Payload<Box<InferenceRequest>>) {
-        self.statistics.remove_pending(payload.requests.len());
         let permit = ExecutionPermit::new(Arc::clone(self), payload.instance);
         let Some(instance) = self.instances().get(payload.instance.0) else {
             debug_assert!(false, "the machine knows only instances that exist");
             return;
         };
+        self.statistics
+            .remove_pending(instance.note_dispatch(payload.requests.len()));
         let mut batch_size = payload.batch_size;
         let mut requests = payload.requests;
         // Cancelled between the decision and here; the flag is the last word (S021).

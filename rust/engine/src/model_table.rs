@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tritongw_types::{Error, Result};
 
-use crate::lifecycle::VersionResult;
+use crate::lifecycle::{LoadFailure, VersionResult};
 use crate::model::Model;
 
 /// State of one model version (R050), as the repository index tells it.
@@ -31,13 +31,13 @@ pub(crate) struct ModelTable {
 struct ModelEntry {
     versions: BTreeMap<i64, Result<Arc<Model>>>,
     // Why the model as a whole was not loaded.
-    failure: Option<Error>,
+    failure: Option<LoadFailure>,
 }
 
 impl ModelTable {
     /// Enters what became of a model. If one version failed, those loaded with it are taken down
     /// (R035).
-    pub(crate) fn insert(&mut self, name: String, result: Result<Vec<VersionResult>>) {
+    pub(crate) fn insert(&mut self, name: String, result: Result<Vec<VersionResult>, LoadFailure>) {
         let entry = match result {
             Ok(versions) => ModelEntry {
                 versions: take_down_together(&name, versions),
@@ -57,7 +57,7 @@ impl ModelTable {
                 "Request for unknown model: '{name}'{what} is not found"
             ))
         };
-        let entry = self.models.get(name).ok_or_else(|| unknown(""))?;
+        let entry = self.known(name).ok_or_else(|| unknown(""))?;
         match version {
             None => entry.newest_ready().ok_or_else(|| {
                 Error::not_found(format!(
@@ -72,6 +72,20 @@ impl ModelTable {
                 None => Err(unknown(&format!(" version {version}"))),
             },
         }
+    }
+
+    /// Returns whether there is such a model, and such a version of it, ready or not.
+    pub(crate) fn is_known(&self, name: &str, version: Option<i64>) -> bool {
+        self.known(name).is_some_and(|entry| {
+            version.is_none_or(|version| entry.versions.contains_key(&version))
+        })
+    }
+
+    /// Returns the entry of what clients see as a model.
+    fn known(&self, name: &str) -> Option<&ModelEntry> {
+        let is_model =
+            |entry: &&ModelEntry| !matches!(entry.failure, Some(LoadFailure::NoModel(_)));
+        self.models.get(name).filter(is_model)
     }
 
     pub(crate) fn ready_versions(&self, name: &str) -> Vec<i64> {
@@ -115,7 +129,7 @@ impl ModelTable {
                     name: name.clone(),
                     version: None,
                     is_ready: false,
-                    reason: failure.to_string(),
+                    reason: failure.error().to_string(),
                 });
             }
             for (version, state) in &entry.versions {

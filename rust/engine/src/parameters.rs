@@ -21,8 +21,21 @@ pub enum RequestParameter<'a> {
     Double(f64),
 }
 
-/// Parameters of a request that the doors understand themselves.
-const DOOR_PARAMETERS: [&str; 2] = ["binary_data_output", "headers"];
+/// Parameters of a request that the server understands itself (P055, P056).
+const SERVER_PARAMETERS: [&str; 7] = [
+    "sequence_id",
+    "sequence_start",
+    "sequence_end",
+    "priority",
+    "timeout",
+    "binary_data_output",
+    "headers",
+];
+
+/// Returns whether a parameter of this name would be the server's, and can be no model's.
+pub fn is_reserved(name: &str) -> bool {
+    name.starts_with("triton_") || SERVER_PARAMETERS.contains(&name)
+}
 
 /// Applies one parameter to `request`: sets the field it stands for, or passes it to the model.
 ///
@@ -81,7 +94,7 @@ fn unsigned(name: &str, value: &RequestParameter<'_>) -> Result<u64> {
 }
 
 fn custom(name: &str, value: &RequestParameter<'_>) -> Result<ParameterValue> {
-    if name.starts_with("triton_") || DOOR_PARAMETERS.contains(&name) {
+    if is_reserved(name) {
         return Err(Error::invalid_arg(format!(
             "parameter keys starting with 'triton_' are reserved for Triton usage. Parameter \
              '{name}' is reserved."

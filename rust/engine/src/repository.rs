@@ -5,10 +5,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use tritongw_config::VersionDirectory;
 use tritongw_types::{Error, Result, SafeName};
-
-/// Sub-directories of a model that are no versions (R005).
-const RESERVED_DIRECTORIES: [&str; 3] = ["warmup", "initial_state", "configs"];
 
 /// A directory of a repository that should hold a model.
 #[derive(Clone, Debug)]
@@ -40,31 +38,30 @@ impl ModelDirectory {
     pub(crate) fn versions(&self) -> Result<Vec<i64>> {
         let mut versions = Vec::new();
         for name in subdirectories(&self.path)? {
-            if RESERVED_DIRECTORIES.contains(&name.as_str()) {
-                continue;
-            }
-            let is_number = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit());
-            if is_number && name.len() > 1 && name.starts_with('0') {
-                log::warn!(
+            match VersionDirectory::from_name(&name) {
+                VersionDirectory::Version(version) => versions.push(version),
+                VersionDirectory::LeadingZero => log::warn!(
                     "ignore version directory '{name}' which contains leading zeros in its \
                      directory name"
-                );
-                continue;
-            }
-            if let Some(version) = is_number.then(|| name.parse().ok()).flatten() {
-                versions.push(version);
+                ),
+                VersionDirectory::Other => {}
             }
         }
         versions.sort_unstable();
         Ok(versions)
     }
 
-    /// Lists the names of all entries of a version directory.
+    /// Lists the entries of a version directory; names of directories end in `/`.
     pub(crate) fn version_entries(&self, version: i64) -> Result<Vec<String>> {
-        let mut names: Vec<_> = entries(&self.path.join(version.to_string()))?
-            .into_iter()
-            .map(|(name, _)| name)
-            .collect();
+        let listed = entries(&self.path.join(version.to_string()))?;
+        let mark = |(name, is_directory)| {
+            if is_directory {
+                format!("{name}/")
+            } else {
+                name
+            }
+        };
+        let mut names: Vec<_> = listed.into_iter().map(mark).collect();
         names.sort_unstable();
         Ok(names)
     }

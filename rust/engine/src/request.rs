@@ -266,18 +266,11 @@ impl InferenceRequest {
         self.inputs().find(|input| input.name == name)
     }
 
-    /// Adds a requested output.
-    ///
-    /// # Errors
-    /// `InvalidArg` if it was requested before.
-    pub fn add_requested_output(&mut self, name: &str) -> Result<()> {
-        if self.requested_outputs.iter().any(|known| known == name) {
-            return Err(Error::invalid_arg(format!(
-                "output '{name}' already requested in request"
-            )));
+    /// Adds a requested output; one that is asked for again counts once.
+    pub fn add_requested_output(&mut self, name: &str) {
+        if self.requested_outputs.iter().all(|known| known != name) {
+            self.requested_outputs.push(CName::new(name));
         }
-        self.requested_outputs.push(CName::new(name));
-        Ok(())
     }
 
     /// Returns the outputs the client named; none means all.

@@ -14,7 +14,7 @@ use tritongw_types::{Error, Result};
 
 use crate::backend::{Backend, BackendSettings};
 use crate::clock::monotonic_ns;
-use crate::lifecycle::Loader;
+use crate::lifecycle::{LoadFailure, Loader};
 use crate::model::Model;
 use crate::model_table::{ModelTable, ModelVersionIndex};
 use crate::repository::{ModelDirectory, list_models};
@@ -167,7 +167,7 @@ impl Server {
     pub fn model_is_ready(&self, name: &str, version: Option<i64>) -> Result<bool> {
         match self.model(name, version) {
             Ok(model) => Ok(model.ready().is_ok()),
-            Err(error) if error.code() == tritongw_types::ErrorCode::Unavailable => Ok(false),
+            Err(_) if self.table.load().is_known(name, version) => Ok(false),
             Err(error) => Err(error),
         }
     }
@@ -287,12 +287,12 @@ fn load_all(
                     };
                     let result = match found.as_slice() {
                         [directory] => loader.load(directory),
-                        _ => Err(Error::invalid_arg(
+                        _ => Err(LoadFailure::NoModel(Error::invalid_arg(
                             "model appears in two or more repositories",
-                        )),
+                        ))),
                     };
-                    if let Err(error) = &result {
-                        log::error!("failed to load '{name}': {error}");
+                    if let Err(failure) = &result {
+                        log::error!("failed to load '{name}': {}", failure.error());
                     }
                     table.lock().insert(name, result);
                 }

@@ -39,9 +39,26 @@ pub(crate) fn prepare(request: &mut InferenceRequest, config: &ModelConfig) -> R
         .map_err(prefixed)?;
     for input in request.original_inputs_mut() {
         let input_config = check.input_config(&input.name)?;
-        check.input(input, input_config).map_err(prefixed)?;
+        check
+            .input(input, input_config)
+            .map_err(|refusal| match refusal {
+                Refusal::Prefixed(error) => prefixed(error),
+                Refusal::Plain(error) => error,
+            })?;
     }
     Ok(())
+}
+
+/// Why a request is refused, and whether its id goes before the text.
+enum Refusal {
+    Prefixed(Error),
+    Plain(Error),
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        Self::Prefixed(error)
+    }
 }
 
 struct Check<'a> {
@@ -147,12 +164,13 @@ impl Check<'_> {
             })
     }
 
-    fn input(&self, input: &mut InputTensor, config: &ModelInput) -> Result<()> {
+    fn input(&self, input: &mut InputTensor, config: &ModelInput) -> Result<(), Refusal> {
         if input.data_type != config.data_type {
             return Err(Error::invalid_arg(format!(
                 "inference input '{}' data-type is '{}', but model '{}' expects '{}'",
                 input.name, input.data_type, self.model, config.data_type
-            )));
+            ))
+            .into());
         }
         self.shape(input, config)?;
         self.data(input)?;
@@ -188,7 +206,7 @@ impl Check<'_> {
         )))
     }
 
-    fn data(&self, input: &InputTensor) -> Result<()> {
+    fn data(&self, input: &InputTensor) -> Result<(), Refusal> {
         let expected = byte_size(input.data_type, &input.shape).map_err(|source| {
             let message = format!(
                 "invalid shape {} for input '{}' for model '{}'",
@@ -203,13 +221,14 @@ impl Check<'_> {
                 "input byte size mismatch for input '{}' for model '{}'. Expected {expected}, got \
                  {got}",
                 input.name, self.model
-            ))),
+            ))
+            .into()),
             Some(_) => Ok(()),
         }
     }
 
     /// Checks every length of a `BYTES` input that lies in host memory (P195).
-    fn bytes_data(&self, input: &InputTensor) -> Result<()> {
+    fn bytes_data(&self, input: &InputTensor) -> Result<(), Refusal> {
         debug_assert_eq!(input.data_type, DataType::Bytes);
         if input.data.iter().any(|buffer| buffer.as_host().is_none()) {
             return Ok(()); // Device memory is the backend's to read.
@@ -225,7 +244,8 @@ impl Check<'_> {
                     "unexpected number of string elements {got} for inference input '{}' for \
                      model '{}', expecting {expected}",
                     input.name, self.model
-                )));
+                ))
+                .into());
             }
         }
         if got < expected {
@@ -233,29 +253,31 @@ impl Check<'_> {
                 "expected {expected} string elements for inference input '{}' for model '{}', got \
                  {got}",
                 input.name, self.model
-            )));
+            ))
+            .into());
         }
         Ok(())
     }
 
-    fn bytes_error(&self, input: &InputTensor, error: BytesTensorError) -> Error {
-        let of = format!(
-            "for inference input '{}' for model '{}'",
-            input.name, self.model
-        );
-        Error::invalid_arg(match error {
-            BytesTensorError::IncompleteLength { remaining } => format!(
-                "incomplete string length indicator {of}, expecting 4 bytes but only {remaining} \
-                 bytes available. Please make sure the string length indicator is in one buffer."
-            ),
+    /// Triton names neither request nor model where an element is cut short.
+    fn bytes_error(&self, input: &InputTensor, error: BytesTensorError) -> Refusal {
+        let name = &input.name;
+        match error {
+            BytesTensorError::IncompleteLength { remaining } => Error::invalid_arg(format!(
+                "incomplete string length indicator for inference input '{name}' for model '{}', \
+                 expecting 4 bytes but only {remaining} bytes available. Please make sure the \
+                 string length indicator is in one buffer.",
+                self.model
+            ))
+            .into(),
             BytesTensorError::IncompleteData {
                 expected,
                 remaining,
-            } => format!(
-                "incomplete string data {of}, expecting string of length {expected} but only \
-                 {remaining} bytes available"
-            ),
-        })
+            } => Refusal::Plain(Error::invalid_arg(format!(
+                "incomplete string data for inference input '{name}', expecting string of length \
+                 {expected} but only {remaining} bytes available"
+            ))),
+        }
     }
 
     fn reshaped(&self, shape: &Shape, from: &Shape, to: &Shape) -> Shape {

@@ -42,9 +42,7 @@ fn refusal(fixture: &Fixture, case: &Case<'_>) -> String {
         request.add_input(input).expect("the first B");
     }
     if let Some(output) = case.output {
-        request
-            .add_requested_output(output)
-            .expect("the first output");
+        request.add_requested_output(output);
     }
     match fixture.send(request) {
         Ok(_) => "accepted".to_owned(),
@@ -136,8 +134,8 @@ fn refusals_have_tritons_texts() {
                 b: Some((&[1], b"\x05\0\0\0x")),
                 ..GOOD
             },
-            "[request id: <id_unknown>] incomplete string data for inference input 'B' for model \
-             'm', expecting string of length 5 but only 1 bytes available",
+            "incomplete string data for inference input 'B', expecting string of length 5 but only 1 \
+             bytes available",
         ),
     ];
     for (case, expected) in cases {

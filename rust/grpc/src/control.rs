@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use tritongw_engine::Server;
 use tritongw_protocol::{health, pb};
-use tritongw_types::{ErrorCode, Result};
+use tritongw_types::Result;
 
 use crate::codec::Segments;
 use crate::framing::with_prefix;
@@ -59,16 +59,10 @@ fn server_ready(server: &Server, _: &pb::ServerReadyRequest) -> Result<pb::Serve
     })
 }
 
-/// An unknown model is not ready; only a version that is no number is an error.
 fn model_ready(server: &Server, request: &pb::ModelReadyRequest) -> Result<pb::ModelReadyResponse> {
     let version = parse_version(&request.version)?;
-    match server.model_is_ready(&request.name, version) {
-        Ok(ready) => Ok(pb::ModelReadyResponse { ready }),
-        Err(error) if error.code() == ErrorCode::NotFound => {
-            Ok(pb::ModelReadyResponse { ready: false })
-        }
-        Err(error) => Err(error),
-    }
+    let ready = server.model_is_ready(&request.name, version)?;
+    Ok(pb::ModelReadyResponse { ready })
 }
 
 fn server_metadata(

@@ -118,7 +118,7 @@ fn build_request(
             .iter()
             .any(|known| known == output.name)
         {
-            request.add_requested_output(output.name)?;
+            request.add_requested_output(output.name);
         }
     }
     let mut raw_contents = call.raw_input_contents.iter();

@@ -17,6 +17,8 @@ use crate::task;
 /// Pieces of a body of unknown length that are not empty (P058).
 const MAX_CHUNKS: usize = 65536;
 /// How long the body of a refused request is read on, so that its client comes to read the answer.
+/// How much of it: what a client may have on its way, and no endless stream.
+const DISCARD_SIZE: usize = 64 << 20;
 const DISCARD_TIME: Duration = Duration::from_secs(10);
 
 /// The body of one request, not yet received.
@@ -133,7 +135,14 @@ impl<'a> RequestBody<'a> {
 /// A client that is still writing would otherwise find its connection closed before it reads why.
 pub(crate) fn discard(mut incoming: Incoming) {
     task::spawn("discard body", async move {
-        let read_all = async { while let Ok(Some(_)) = next_piece(&mut incoming).await {} };
+        let read_all = async {
+            let mut room = DISCARD_SIZE;
+            while let Ok(Some(piece)) = next_piece(&mut incoming).await
+                && piece.len() <= room
+            {
+                room -= piece.len();
+            }
+        };
         if task::within(DISCARD_TIME, read_all).await.is_err() {
             log::debug!("gave up on the body of a refused request");
         }

@@ -9,14 +9,16 @@ use hyper::http::request::Parts;
 use hyper::{Request, Response, StatusCode};
 use tritongw_engine::Server;
 use tritongw_engine::buffer::{HeapAllocator, ResponseAllocator};
-use tritongw_types::Error;
+use tritongw_types::{Error, Result};
 
 use crate::activity::Activity;
 use crate::body::{self, RequestBody};
+use crate::header_forward::HeaderForward;
 use crate::network::Service;
 use crate::refusal::Refusal;
 use crate::response::{self, ResponseBody};
 use crate::route::{Endpoint, Route};
+use crate::server::HttpOptions;
 use crate::{gate, infer, metadata, panics, statistics};
 
 /// Serves the KServe v2 protocol.
@@ -25,15 +27,22 @@ pub(crate) struct Door {
     pub(crate) server: Arc<Server>,
     pub(crate) allocator: Arc<HeapAllocator>,
     pub(crate) max_input_size: usize,
+    pub(crate) header_forward: Option<HeaderForward>,
 }
 
 impl Door {
-    pub(crate) fn new(server: Arc<Server>, max_input_size: usize) -> Self {
-        Self {
+    /// Makes the door to `server`.
+    ///
+    /// # Errors
+    /// `InvalidArg` if the header forward pattern is no regular expression.
+    pub(crate) fn new(server: Arc<Server>, options: &HttpOptions) -> Result<Self> {
+        let pattern = options.header_forward_pattern.as_deref();
+        Ok(Self {
             server,
             allocator: Arc::new(HeapAllocator),
-            max_input_size,
-        }
+            max_input_size: options.max_input_size,
+            header_forward: pattern.map(HeaderForward::new).transpose()?,
+        })
     }
 
     /// Returns the memory of outputs.

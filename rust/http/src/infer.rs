@@ -48,7 +48,10 @@ pub(crate) async fn answer(
     // Until the answer is there, the next move is the model's.
     let working = body.activity().work();
     let header = headers.get(INFERENCE_HEADER_LENGTH).map(AsRef::as_ref);
-    let (request, encoding) = read_request(&model, header, bytes)?;
+    let (mut request, encoding) = read_request(&model, header, bytes)?;
+    if let Some(forward) = &door.header_forward {
+        forward.apply(headers, &mut request)?;
+    }
     let mut response = execute(door, request).await?;
     drop(working);
     Ok(encode(&mut response, &encoding)?)
@@ -84,7 +87,7 @@ fn read_request(
     }
     if let OutputEncoding::Each(outputs) = &encoding {
         for output in outputs {
-            request.add_requested_output(&output.name)?;
+            request.add_requested_output(&output.name);
         }
     }
     Ok((request, encoding))

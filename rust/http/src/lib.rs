@@ -13,6 +13,7 @@ mod body;
 pub mod codec;
 mod door;
 mod gate;
+mod header_forward;
 mod infer;
 mod json;
 mod metadata;

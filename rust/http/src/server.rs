@@ -23,6 +23,8 @@ pub struct HttpOptions {
     pub thread_count: usize,
     /// Largest body in bytes (C043).
     pub max_input_size: usize,
+    /// Headers whose whole name matches become string parameters of inference requests (C041).
+    pub header_forward_pattern: Option<String>,
     /// How long a connection may bring nothing, neither a request nor a piece of one, before it is
     /// closed; it takes between one and two times as long. Triton has no such limit.
     pub idle_timeout: Duration,
@@ -36,6 +38,7 @@ impl Default for HttpOptions {
             reuse_port: false,
             thread_count: 8,
             max_input_size: 64 << 20,
+            header_forward_pattern: None,
             idle_timeout: Duration::from_secs(300),
         }
     }
@@ -49,7 +52,8 @@ impl HttpServer {
     /// Binds the port and begins to serve `server`.
     ///
     /// # Errors
-    /// `Unavailable` if the port cannot be bound or a thread cannot start.
+    /// `Unavailable` if the port cannot be bound or a thread cannot start, `InvalidArg` if the
+    /// header forward pattern is no regular expression.
     pub fn start(options: &HttpOptions, server: Arc<Server>) -> Result<Self> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let network = NetworkOptions {
@@ -60,7 +64,7 @@ impl HttpServer {
             thread_count: options.thread_count.min(cores),
             idle_timeout: options.idle_timeout,
         };
-        Network::start(&network, Door::new(server, options.max_input_size)).map(Self)
+        Network::start(&network, Door::new(server, options)?).map(Self)
     }
 
     /// Returns the bound address.

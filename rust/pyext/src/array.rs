@@ -49,7 +49,10 @@ impl ArrayData {
     pub(crate) fn of(array: &Bound<'_, PyAny>, data_type: DataType) -> PyResult<Self> {
         if data_type == DataType::Bytes {
             let dims: Vec<i64> = array.getattr("shape")?.extract()?;
-            return Ok(Self::Serialized(bytes_array::to_wire(array)?, Shape::from_slice(&dims)));
+            return Ok(Self::Serialized(
+                bytes_array::to_wire(array)?,
+                Shape::from_slice(&dims),
+            ));
         }
         ArrayBuffer::new(array)
             .or_else(|_| {

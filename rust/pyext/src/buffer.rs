@@ -46,7 +46,11 @@ impl TensorBuffer {
         let result = unsafe {
             ffi::PyBuffer_FillInfo(view, slf.as_ptr(), address.cast(), byte_size, 0, flags)
         };
-        if result == 0 { Ok(()) } else { Err(PyErr::fetch(slf.py())) }
+        if result == 0 {
+            Ok(())
+        } else {
+            Err(PyErr::fetch(slf.py()))
+        }
     }
 }
 
@@ -71,7 +75,9 @@ impl ArrayBuffer {
             return Err(PyErr::fetch(object.py()));
         }
         // SAFETY: filled, as the result says.
-        Ok(Self { view: unsafe { view.assume_init() } })
+        Ok(Self {
+            view: unsafe { view.assume_init() },
+        })
     }
 
     /// Returns the bytes.
@@ -107,4 +113,3 @@ impl Drop for ArrayBuffer {
         });
     }
 }
-

@@ -31,7 +31,10 @@ fn to_flat_array<'py>(py: Python<'py>, data: &[u8]) -> PyResult<Bound<'py, PyAny
         .map_err(|error| PyValueError::new_err(error.to_string()))?;
     let numpy = Numpy::get(py)?;
     let list = PyList::new(py, elements)?;
-    numpy.array.bind(py).call1((list, numpy.dtype(DataType::Bytes)))
+    numpy
+        .array
+        .bind(py)
+        .call1((list, numpy.dtype(DataType::Bytes)))
 }
 
 /// Returns an array's elements in the wire's layout; what is neither `bytes` nor `str` goes
@@ -74,7 +77,9 @@ pub(crate) fn serialize_byte_tensor(input_tensor: &Bound<'_, PyAny>) -> PyResult
     if kind != "O" && kind != "S" {
         return Ok(py.None());
     }
-    Ok(PyBytes::new(py, &to_wire(input_tensor)?).into_any().unbind())
+    Ok(PyBytes::new(py, &to_wire(input_tensor)?)
+        .into_any()
+        .unbind())
 }
 
 /// Return the elements of a serialized tensor as a one-dimensional array of ``bytes`` objects.

@@ -40,7 +40,9 @@ fn worker_command(py: Python<'_>) -> PyResult<Vec<OsString>> {
 /// Returns the directory of the installed `onnxruntime` package, without importing it.
 fn find_onnxruntime(py: Python<'_>) -> Option<PathBuf> {
     let find = || -> PyResult<Option<PathBuf>> {
-        let spec = py.import("importlib.util")?.call_method1("find_spec", ("onnxruntime",))?;
+        let spec = py
+            .import("importlib.util")?
+            .call_method1("find_spec", ("onnxruntime",))?;
         if spec.is_none() {
             return Ok(None);
         }

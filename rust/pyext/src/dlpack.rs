@@ -82,16 +82,26 @@ pub(crate) fn export<'py>(
     let ndim = i32::try_from(shape.len()).map_err(|_| model_exception("too many dimensions"))?;
     let tensor = DlTensor {
         data: memory.as_mut_ptr().cast(),
-        device: DlDevice { device_type: CPU, device_id: 0 },
+        device: DlDevice {
+            device_type: CPU,
+            device_id: 0,
+        },
         ndim,
         dtype,
         shape: ptr::null_mut(),
         strides: ptr::null_mut(),
         byte_offset: 0,
     };
-    let managed =
-        DlManagedTensor { tensor, manager_ctx: ptr::null_mut(), deleter: Some(delete_exported) };
-    let exported = Exported { managed, shape: shape.to_vec(), _memory: memory.clone() };
+    let managed = DlManagedTensor {
+        tensor,
+        manager_ctx: ptr::null_mut(),
+        deleter: Some(delete_exported),
+    };
+    let exported = Exported {
+        managed,
+        shape: shape.to_vec(),
+        _memory: memory.clone(),
+    };
     let exported = Box::into_raw(Box::new(exported));
     // SAFETY: `exported` was just made and is freed only by its deleter: by the capsule's
     // destructor, or by whoever takes the tensor out of the capsule. The structure lies at a fixed
@@ -185,7 +195,10 @@ fn import_capsule(capsule: &Bound<'_, PyAny>) -> PyResult<Imported> {
     }
     let size = byte_size(data_type, &shape).map_err(|error| model_exception(error.to_string()))?;
     let size = size.unwrap_or_default();
-    let address = tensor.data.cast::<u8>().wrapping_add(tensor.byte_offset as usize);
+    let address = tensor
+        .data
+        .cast::<u8>()
+        .wrapping_add(tensor.byte_offset as usize);
     let memory = match NonNull::new(address) {
         Some(address) if size > 0 => {
             // SAFETY: by DLPack's contract the tensor's elements lie there until its deleter is
@@ -194,14 +207,20 @@ fn import_capsule(capsule: &Bound<'_, PyAny>) -> PyResult<Imported> {
         }
         _ => TensorMemory::copy_of(&[]),
     };
-    Ok(Imported { data_type, shape, memory })
+    Ok(Imported {
+        data_type,
+        shape,
+        memory,
+    })
 }
 
 fn check_device(device_type: i32) -> PyResult<()> {
     if device_type == CPU || device_type == CUDA_HOST {
         return Ok(());
     }
-    Err(model_exception("tensors in GPU memory are not available in this version"))
+    Err(model_exception(
+        "tensors in GPU memory are not available in this version",
+    ))
 }
 
 /// Returns the `rank` numbers at `numbers`.
@@ -256,9 +275,15 @@ fn dl_data_type(data_type: DataType) -> Option<DlDataType> {
         DataType::Bool => 6,
         DataType::Bytes => return None,
     };
-    Some(DlDataType { code, bits, lanes: 1 })
+    Some(DlDataType {
+        code,
+        bits,
+        lanes: 1,
+    })
 }
 
 fn data_type(dtype: DlDataType) -> Option<DataType> {
-    DataType::ALL.into_iter().find(|data_type| dl_data_type(*data_type) == Some(dtype))
+    DataType::ALL
+        .into_iter()
+        .find(|data_type| dl_data_type(*data_type) == Some(dtype))
 }

@@ -31,7 +31,11 @@ impl Numpy {
         for data_type in DataType::ALL {
             if let Some(name) = scalar_name(data_type) {
                 let scalar = numpy.getattr(name)?;
-                dtypes.push((data_type, dtype.call1((&scalar,))?.unbind(), scalar.unbind()));
+                dtypes.push((
+                    data_type,
+                    dtype.call1((&scalar,))?.unbind(),
+                    scalar.unbind(),
+                ));
             }
         }
         Ok(Self {
@@ -94,7 +98,9 @@ fn scalar_name(data_type: DataType) -> Option<&'static str> {
 #[pyfunction]
 pub(crate) fn triton_to_numpy_type(py: Python<'_>, data_type: u8) -> PyResult<Option<Py<PyAny>>> {
     let numpy = Numpy::get(py)?;
-    let found = DataType::ALL.into_iter().find(|known| *known as u8 == data_type);
+    let found = DataType::ALL
+        .into_iter()
+        .find(|known| *known as u8 == data_type);
     let entry = found.and_then(|data_type| numpy.find(data_type));
     Ok(entry.map(|(_, _, scalar)| scalar.clone_ref(py)))
 }

@@ -83,7 +83,10 @@ impl PythonModel {
         let mut objects = Vec::with_capacity(requests.len());
         for (index, mut request) in requests.into_iter().enumerate() {
             let outlet = outlet(index, std::mem::take(&mut request.requested_outputs));
-            objects.push(Bound::new(py, InferenceRequest::from_host(py, request, outlet)?)?);
+            objects.push(Bound::new(
+                py,
+                InferenceRequest::from_host(py, request, outlet)?,
+            )?);
         }
         Ok(self.execute.bind(py).call1((PyList::new(py, objects)?,))?)
     }
@@ -176,20 +179,22 @@ impl From<PyErr> for Failure {
 pub(crate) fn complete_config(py: Python<'_>, source: &ModelSource) -> Result<Option<String>> {
     let host = host_module(py)?;
     let complete = || -> PyResult<Option<String>> {
-        host.call_method1("complete_config", (order(py, source)?,))?.extract()
+        host.call_method1("complete_config", (order(py, source)?,))?
+            .extract()
     };
     complete().map_err(|error| Error::internal(description(py, &host, error)))
 }
 
 fn host_module(py: Python<'_>) -> Result<Bound<'_, PyModule>> {
-    py.import(HOST_MODULE).map_err(|error| {
-        Error::internal(format!("failed to import {HOST_MODULE}: {error}"))
-    })
+    py.import(HOST_MODULE)
+        .map_err(|error| Error::internal(format!("failed to import {HOST_MODULE}: {error}")))
 }
 
 fn description(py: Python<'_>, host: &Bound<'_, PyModule>, error: PyErr) -> String {
     let described = host.call_method1(intern!(py, "describe"), (error.into_value(py),));
-    described.and_then(|text| text.extract()).unwrap_or_else(|error| error.to_string())
+    described
+        .and_then(|text| text.extract())
+        .unwrap_or_else(|error| error.to_string())
 }
 
 /// Returns the source as keyword arguments of `_model_host.ModelOrder`.

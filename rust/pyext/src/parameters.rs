@@ -12,13 +12,18 @@ use crate::error::model_exception;
 /// # Errors
 /// `TritonModelException` for anything else.
 pub(crate) fn from_dict(parameters: &Bound<'_, PyDict>) -> PyResult<Vec<Parameter>> {
-    parameters.iter().map(|(key, value)| parameter(&key, &value)).collect()
+    parameters
+        .iter()
+        .map(|(key, value)| parameter(&key, &value))
+        .collect()
 }
 
 fn parameter(key: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<Parameter> {
     let Ok(name) = key.cast::<PyString>() else {
         let found = key.get_type().name()?;
-        return Err(model_exception(format!("Expect parameters keys to have type str, found type {found}")));
+        return Err(model_exception(format!(
+            "Expect parameters keys to have type str, found type {found}"
+        )));
     };
     // bool before int, whose kind it is in Python.
     let value = if let Ok(value) = value.cast::<PyBool>() {
@@ -35,7 +40,10 @@ fn parameter(key: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<Param
             "Expect parameters values to have type bool/int/float/str, found type {found}"
         )));
     };
-    Ok(Parameter { name: name.to_str()?.into(), value })
+    Ok(Parameter {
+        name: name.to_str()?.into(),
+        value,
+    })
 }
 
 /// Returns the JSON text that models are given.
@@ -44,5 +52,9 @@ pub(crate) fn to_json(parameters: Option<&Bound<'_, PyDict>>) -> PyResult<String
         return Ok("{}".to_owned());
     };
     from_dict(parameters)?;
-    parameters.py().import("json")?.call_method1("dumps", (parameters,))?.extract()
+    parameters
+        .py()
+        .import("json")?
+        .call_method1("dumps", (parameters,))?
+        .extract()
 }

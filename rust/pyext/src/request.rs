@@ -29,7 +29,10 @@ impl PreferredMemory {
     #[new]
     #[pyo3(signature = (preferred_memory_type, preferred_device_id = 0))]
     fn new(preferred_memory_type: u32, preferred_device_id: i64) -> Self {
-        Self { memory_type: preferred_memory_type, device_id: preferred_device_id }
+        Self {
+            memory_type: preferred_memory_type,
+            device_id: preferred_device_id,
+        }
     }
 
     fn __repr__(&self) -> String {
@@ -77,7 +80,10 @@ impl InferenceRequest {
         request: HostRequest,
         outlet: Arc<Outlet>,
     ) -> PyResult<Self> {
-        let inputs = request.inputs.into_iter().map(|input| Py::new(py, Tensor::from_host(input)));
+        let inputs = request
+            .inputs
+            .into_iter()
+            .map(|input| Py::new(py, Tensor::from_host(input)));
         Ok(Self {
             request_id: request.id,
             correlation_id: request.correlation_id,
@@ -96,9 +102,9 @@ impl InferenceRequest {
     }
 
     fn served_outlet(&self) -> PyResult<&Arc<Outlet>> {
-        self.outlet.as_ref().ok_or_else(|| {
-            model_exception("only a request of the server has a response sender")
-        })
+        self.outlet
+            .as_ref()
+            .ok_or_else(|| model_exception("only a request of the server has a response sender"))
     }
 }
 
@@ -141,7 +147,10 @@ impl InferenceRequest {
 
     /// Return the inputs.
     fn inputs(&self, py: Python<'_>) -> Vec<Py<Tensor>> {
-        self.inputs.iter().map(|input| input.clone_ref(py)).collect()
+        self.inputs
+            .iter()
+            .map(|input| input.clone_ref(py))
+            .collect()
     }
 
     /// Return the id, empty if there is none.
@@ -174,7 +183,11 @@ impl InferenceRequest {
 
     /// Return the parameters as a JSON object.
     fn parameters(&self) -> &str {
-        if self.parameters.is_empty() { "{}" } else { &self.parameters }
+        if self.parameters.is_empty() {
+            "{}"
+        } else {
+            &self.parameters
+        }
     }
 
     /// Return the trace.
@@ -245,6 +258,8 @@ fn correlation_id_of(id: Option<&Bound<'_, PyAny>>) -> PyResult<CorrelationId> {
     }
     match id.extract::<&str>() {
         Ok(text) => Ok(CorrelationId::String(text.into())),
-        Err(_) => Err(PyTypeError::new_err("Correlation ID must be integer or string")),
+        Err(_) => Err(PyTypeError::new_err(
+            "Correlation ID must be integer or string",
+        )),
     }
 }

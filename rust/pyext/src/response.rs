@@ -50,7 +50,10 @@ impl InferenceResponse {
 
     /// Return the outputs.
     fn output_tensors(&self, py: Python<'_>) -> Vec<Py<Tensor>> {
-        self.output_tensors.iter().map(|tensor| tensor.clone_ref(py)).collect()
+        self.output_tensors
+            .iter()
+            .map(|tensor| tensor.clone_ref(py))
+            .collect()
     }
 
     /// Return whether this is an error.

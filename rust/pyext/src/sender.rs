@@ -39,7 +39,13 @@ impl Outlet {
         is_decoupled: bool,
         requested_outputs: Vec<String>,
     ) -> Self {
-        Self { reply, index, is_decoupled, requested_outputs, state: Mutex::default() }
+        Self {
+            reply,
+            index,
+            is_decoupled,
+            requested_outputs,
+            state: Mutex::default(),
+        }
     }
 
     pub(crate) fn requested_outputs(&self) -> &[String] {
@@ -92,7 +98,9 @@ impl Outlet {
             None
         };
         if let Some(refusal) = refusal {
-            return Err(model_exception(format!("Unable to send response. {refusal}")));
+            return Err(model_exception(format!(
+                "Unable to send response. {refusal}"
+            )));
         }
         state.is_closed = flags == FINAL;
         state.sent_count += 1;
@@ -107,12 +115,18 @@ impl Outlet {
     ) -> PyResult<()> {
         let flags = ResponseFlags(flags);
         let Some(response) = response else {
-            return self.reply.send(self.index, None, flags).map_err(|error| to_exception(&error));
+            return self
+                .reply
+                .send(self.index, None, flags)
+                .map_err(|error| to_exception(&error));
         };
         let sent = self.send_response(py, response, flags)?;
         // What cannot be sent, for its size say, is the request's error, not the batch's.
         sent.or_else(|error| {
-            let response = HostResponse { error: Some(error), ..HostResponse::default() };
+            let response = HostResponse {
+                error: Some(error),
+                ..HostResponse::default()
+            };
             self.reply.send(self.index, Some(&response), flags)
         })
         .map_err(|error| to_exception(&error))
@@ -141,7 +155,11 @@ impl Outlet {
             data: OutputData::Borrowed(data.as_slice()),
         });
         let parameters = response.host_parameters().to_vec();
-        let response = HostResponse { outputs: outputs.collect(), error, parameters };
+        let response = HostResponse {
+            outputs: outputs.collect(),
+            error,
+            parameters,
+        };
         Ok(self.reply.send(self.index, Some(&response), flags))
     }
 }
@@ -156,8 +174,12 @@ impl Drop for Outlet {
             self.reply.send(self.index, None, ResponseFlags::FINAL)
         } else {
             let error = Error::internal("the model let the request go without a response");
-            let response = HostResponse { error: Some(error), ..HostResponse::default() };
-            self.reply.send(self.index, Some(&response), ResponseFlags::FINAL)
+            let response = HostResponse {
+                error: Some(error),
+                ..HostResponse::default()
+            };
+            self.reply
+                .send(self.index, Some(&response), ResponseFlags::FINAL)
         };
         if let Err(error) = sent {
             log::error!("failed to end a request: {}", error.message());
@@ -182,12 +204,7 @@ impl InferenceResponseSender {
 impl InferenceResponseSender {
     /// Send a response, or with ``None`` only the flags.
     #[pyo3(signature = (response = None, flags = 0))]
-    fn send(
-        &self,
-        py: Python<'_>,
-        response: Option<Bound<'_, PyAny>>,
-        flags: u32,
-    ) -> PyResult<()> {
+    fn send(&self, py: Python<'_>, response: Option<Bound<'_, PyAny>>, flags: u32) -> PyResult<()> {
         let response = response.map(|response| {
             response.cast_into::<InferenceResponse>().map_err(|error| {
                 PyTypeError::new_err(format!("expected an InferenceResponse: {error}"))
@@ -195,7 +212,9 @@ impl InferenceResponseSender {
         });
         let response = response.transpose()?;
         if flags != 0 && flags != FINAL {
-            return Err(model_exception("Unable to send response. Unsupported flag provided."));
+            return Err(model_exception(
+                "Unable to send response. Unsupported flag provided.",
+            ));
         }
         if response.is_none() && flags == 0 {
             return Err(model_exception(
@@ -204,7 +223,8 @@ impl InferenceResponseSender {
             ));
         }
         self.outlet.note(response.is_some(), flags)?;
-        self.outlet.send(py, response.as_ref().map(Bound::get), flags)?;
+        self.outlet
+            .send(py, response.as_ref().map(Bound::get), flags)?;
         self.outlet.reply.flush();
         Ok(())
     }

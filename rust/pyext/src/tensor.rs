@@ -39,7 +39,15 @@ impl Tensor {
     }
 
     fn over(name: String, data_type: DataType, shape: Shape, memory: TensorMemory) -> Self {
-        Self { name, data_type, content: Content::Memory { memory, shape, objects: PyOnceLock::new() } }
+        Self {
+            name,
+            data_type,
+            content: Content::Memory {
+                memory,
+                shape,
+                objects: PyOnceLock::new(),
+            },
+        }
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -54,7 +62,11 @@ impl Tensor {
     pub(crate) fn data(&self, py: Python<'_>) -> PyResult<TensorData<'_>> {
         match &self.content {
             // The model may have changed the objects that stand for the memory.
-            Content::Memory { memory, shape, objects } => match objects.get(py) {
+            Content::Memory {
+                memory,
+                shape,
+                objects,
+            } => match objects.get(py) {
                 None => Ok(TensorData::Memory(memory, shape)),
                 Some(objects) => {
                     ArrayData::of(objects.bind(py), self.data_type).map(TensorData::Array)
@@ -101,7 +113,11 @@ impl Tensor {
             return Err(PyTypeError::new_err(message));
         }
         let data_type = numpy.data_type(&numpy_array.getattr("dtype")?)?;
-        Ok(Self { name, data_type, content: Content::Array(numpy_array.unbind()) })
+        Ok(Self {
+            name,
+            data_type,
+            content: Content::Array(numpy_array.unbind()),
+        })
     }
 
     /// Return the name.
@@ -135,7 +151,11 @@ impl Tensor {
     fn as_numpy<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         match &self.content {
             Content::Array(array) => Ok(array.bind(py).clone()),
-            Content::Memory { memory, shape, objects } => {
+            Content::Memory {
+                memory,
+                shape,
+                objects,
+            } => {
                 let make = || array::over_memory(py, self.data_type, shape, memory);
                 if self.data_type != DataType::Bytes {
                     return make();
@@ -149,7 +169,9 @@ impl Tensor {
     /// Return the data as a DLPack capsule.
     fn to_dlpack<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         if self.data_type == DataType::Bytes {
-            return Err(model_exception("DLPack does not have support for string tensors."));
+            return Err(model_exception(
+                "DLPack does not have support for string tensors.",
+            ));
         }
         match &self.content {
             Content::Memory { memory, shape, .. } => {
@@ -167,7 +189,12 @@ impl Tensor {
     fn from_dlpack(name: String, tensor: &Bound<'_, PyAny>) -> PyResult<Self> {
         check_name(&name)?;
         let imported = dlpack::import(tensor)?;
-        Ok(Self::over(name, imported.data_type, imported.shape, imported.memory))
+        Ok(Self::over(
+            name,
+            imported.data_type,
+            imported.shape,
+            imported.memory,
+        ))
     }
 
     /// Return the data as a DLPack capsule; only host memory is given, in the unversioned form.

@@ -19,7 +19,9 @@ pub(crate) fn models(index: &[ModelVersionIndex]) {
     let rows: Vec<_> = index
         .iter()
         .map(|entry| {
-            let version = entry.version.map_or_else(|| "-".to_owned(), |v| v.to_string());
+            let version = entry
+                .version
+                .map_or_else(|| "-".to_owned(), |v| v.to_string());
             let status = match (entry.is_ready, entry.version) {
                 (true, _) => "READY".to_owned(),
                 (false, Some(_)) => format!("UNAVAILABLE: {}", entry.reason),
@@ -44,7 +46,12 @@ pub(crate) fn signatures(server: &Server) {
                 format!("{} {}{shape}{optional}", input.name, input.data_type)
             });
             let outputs = config.outputs.iter().map(|output| {
-                format!("{} {}{}", output.name, output.data_type, full_shape(config, &output.dims))
+                format!(
+                    "{} {}{}",
+                    output.name,
+                    output.data_type,
+                    full_shape(config, &output.dims)
+                )
             });
             vec![
                 model.name().to_string(),
@@ -58,7 +65,10 @@ pub(crate) fn signatures(server: &Server) {
 
 /// Logs a request to the first model whose inputs are small enough to spell out.
 pub(crate) fn example_request(server: &Server, http: SocketAddr) {
-    let example = server.models().iter().find_map(|model| Some((model.clone(), body(model)?)));
+    let example = server
+        .models()
+        .iter()
+        .find_map(|model| Some((model.clone(), body(model)?)));
     if let Some((model, body)) = example {
         let name = model.name();
         log::info!(
@@ -93,12 +103,15 @@ fn example_input(config: &ModelConfig, input: &ModelInput) -> Option<String> {
     for dim in shape.as_mut_slice() {
         *dim = (*dim).max(1);
     }
-    let count = shape.iter().try_fold(1_i64, |count, dim| count.checked_mul(*dim))?;
+    let count = shape
+        .iter()
+        .try_fold(1_i64, |count, dim| count.checked_mul(*dim))?;
     if count > EXAMPLE_ELEMENT_LIMIT {
         return None;
     }
-    let elements: Option<Vec<_>> =
-        (0..count).map(|index| example_element(input.data_type, index)).collect();
+    let elements: Option<Vec<_>> = (0..count)
+        .map(|index| example_element(input.data_type, index))
+        .collect();
     let (name, data_type) = (&input.name, input.data_type);
     Some(format!(
         "{{\"name\":\"{name}\",\"datatype\":\"{data_type}\",\"shape\":{shape},\"data\":[{}]}}",

@@ -53,7 +53,11 @@ pub fn main(args: Vec<OsString>, embedding: Embedding) -> i32 {
     match serve::run(&args, embedding) {
         Ok(()) => 0,
         Err(error) => {
-            let _ = writeln!(std::io::stderr(), "error: creating server: {error}");
+            let (code, message) = (error.code().as_str(), error.message());
+            let _ = writeln!(
+                std::io::stderr(),
+                "error: creating server: {code} - {message}"
+            );
             1
         }
     }

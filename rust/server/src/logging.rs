@@ -36,8 +36,11 @@ pub(crate) enum LogFormat {
 /// # Errors
 /// If another log was installed before.
 pub(crate) fn install(options: LogOptions) -> Result<()> {
-    log::set_boxed_logger(Box::new(Logger { options, pid: std::process::id() }))
-        .map_err(|source| Error::internal("a log is already installed").with_source(source))?;
+    log::set_boxed_logger(Box::new(Logger {
+        options,
+        pid: std::process::id(),
+    }))
+    .map_err(|source| Error::internal("a log is already installed").with_source(source))?;
     log::set_max_level(match options.verbose_level {
         0 => LevelFilter::Info,
         1 => LevelFilter::Debug,
@@ -73,7 +76,9 @@ impl Log for Logger {
             Level::Error | Level::Warn => io::stderr().lock().write_all(line.as_bytes()),
             Level::Info | Level::Debug | Level::Trace => {
                 let mut stdout = io::stdout().lock();
-                stdout.write_all(line.as_bytes()).and_then(|()| stdout.flush())
+                stdout
+                    .write_all(line.as_bytes())
+                    .and_then(|()| stdout.flush())
             }
         };
     }
@@ -134,7 +139,11 @@ fn civil_from_days(days: u64) -> (u64, u64, u64) {
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month_from_march = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let month = if month_from_march < 10 {
+        month_from_march + 3
+    } else {
+        month_from_march - 9
+    };
     (year_of_era + era * 400 + u64::from(month <= 2), month, day)
 }
 
@@ -198,6 +207,9 @@ mod tests {
 
     #[test]
     fn a_message_cannot_forge_a_line() {
-        assert_eq!(quote("a\nE1123 \"x\" \u{1b}"), "\"a\\nE1123 \\\"x\\\" \\u001b\"");
+        assert_eq!(
+            quote("a\nE1123 \"x\" \u{1b}"),
+            "\"a\\nE1123 \\\"x\\\" \\u001b\""
+        );
     }
 }

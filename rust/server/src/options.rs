@@ -15,7 +15,12 @@ use crate::logging::{LogFormat, LogOptions};
 
 /// Serves the models of a Triton model repository over HTTP and gRPC.
 #[derive(Debug, Parser)]
-#[command(name = "tritongw", version, infer_long_args = true, disable_help_subcommand = true)]
+#[command(
+    name = "tritongw",
+    version,
+    infer_long_args = true,
+    disable_help_subcommand = true
+)]
 pub(crate) struct CommandLine {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -31,7 +36,12 @@ pub(crate) enum Command {
 #[derive(Debug, Args)]
 pub(crate) struct ServeArgs {
     /// Model repository; may be given several times.
-    #[arg(long, visible_alias = "model-store", required = true, value_name = "PATH")]
+    #[arg(
+        long,
+        visible_alias = "model-store",
+        required = true,
+        value_name = "PATH"
+    )]
     model_repository: Vec<PathBuf>,
 
     /// Server name in the metadata.
@@ -39,7 +49,12 @@ pub(crate) struct ServeArgs {
     id: String,
 
     /// Seconds that shutting down may take before unanswered requests are given up.
-    #[arg(long, default_value_t = 30, allow_negative_numbers = true, value_name = "SECONDS")]
+    #[arg(
+        long,
+        default_value_t = 30,
+        allow_negative_numbers = true,
+        value_name = "SECONDS"
+    )]
     exit_timeout_secs: i64,
 
     /// Ends the process if a model fails to load at start-up.
@@ -98,6 +113,11 @@ pub(crate) struct ServeArgs {
     /// Largest HTTP request body in bytes.
     #[arg(long, default_value_t = 67_108_864, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..))]
     http_max_input_size: u64,
+
+    /// Headers whose whole name matches this regular expression become request parameters; case
+    /// does not count unless the pattern says `(?-i)`.
+    #[arg(long, value_name = "REGEX")]
+    http_header_forward_pattern: Option<String>,
 
     /// Serves gRPC.
     #[arg(long, default_value = "true", value_parser = parse_bool, action = ArgAction::Set)]
@@ -186,6 +206,10 @@ impl ServeArgs {
             reuse_port: self.reuse_http_port,
             thread_count: self.http_thread_count,
             max_input_size: usize::try_from(self.http_max_input_size).unwrap_or(usize::MAX),
+            header_forward_pattern: self
+                .http_header_forward_pattern
+                .clone()
+                .filter(|pattern| !pattern.is_empty()),
             ..HttpOptions::default()
         })
     }
@@ -202,7 +226,10 @@ impl ServeArgs {
 
     /// Returns address and port of the metrics service.
     pub(crate) fn metrics_address(&self) -> Option<(&str, u16)> {
-        let address = self.metrics_address.as_deref().unwrap_or(&self.http_address);
+        let address = self
+            .metrics_address
+            .as_deref()
+            .unwrap_or(&self.http_address);
         self.allow_metrics.then_some((address, self.metrics_port))
     }
 
@@ -232,38 +259,52 @@ fn parse_bool(text: &str) -> Result<bool, String> {
     match text.to_ascii_lowercase().as_str() {
         "true" | "on" | "1" => Ok(true),
         "false" | "off" | "0" => Ok(false),
-        _ => Err(format!("invalid value '{text}' for a boolean, expected true or false")),
+        _ => Err(format!(
+            "invalid value '{text}' for a boolean, expected true or false"
+        )),
     }
 }
 
 fn parse_verbosity(text: &str) -> Result<u32, String> {
     match parse_bool(text) {
         Ok(is_verbose) => Ok(u32::from(is_verbose)),
-        Err(_) => text.parse().map_err(|_| format!("invalid verbosity '{text}'")),
+        Err(_) => text
+            .parse()
+            .map_err(|_| format!("invalid verbosity '{text}'")),
     }
 }
 
 fn parse_non_empty(text: &str) -> Result<String, String> {
-    if text.is_empty() { Err("must not be empty".to_owned()) } else { Ok(text.to_owned()) }
+    if text.is_empty() {
+        Err("must not be empty".to_owned())
+    } else {
+        Ok(text.to_owned())
+    }
 }
 
 fn parse_log_format(text: &str) -> Result<LogFormat, String> {
     match text {
         "default" => Ok(LogFormat::Default),
         "ISO8601" => Ok(LogFormat::Iso8601),
-        _ => Err(format!("invalid log format '{text}', expected 'default' or 'ISO8601'")),
+        _ => Err(format!(
+            "invalid log format '{text}', expected 'default' or 'ISO8601'"
+        )),
     }
 }
 
 fn parse_backend_setting(text: &str) -> Result<BackendSetting, String> {
-    let (left, value) = text.split_once('=').ok_or_else(|| {
-        format!("'{text}' must be of the form '[<backend>,]<setting>=<value>'")
-    })?;
+    let (left, value) = text
+        .split_once('=')
+        .ok_or_else(|| format!("'{text}' must be of the form '[<backend>,]<setting>=<value>'"))?;
     let (backend, setting) = left.split_once(',').unwrap_or(("", left));
     if setting.is_empty() {
         return Err(format!("'{text}' names no setting"));
     }
-    Ok(BackendSetting(backend.to_owned(), setting.to_owned(), value.to_owned()))
+    Ok(BackendSetting(
+        backend.to_owned(),
+        setting.to_owned(),
+        value.to_owned(),
+    ))
 }
 
 #[cfg(test)]
@@ -271,7 +312,9 @@ mod tests {
     use super::*;
 
     fn serve(args: &[&str]) -> Result<ServeArgs, clap::Error> {
-        let args = ["tritongw", "serve", "--model-repository", "models"].iter().chain(args);
+        let args = ["tritongw", "serve", "--model-repository", "models"]
+            .iter()
+            .chain(args);
         let Command::Serve(serve) = CommandLine::try_parse_from(args)?.command;
         Ok(*serve)
     }
@@ -283,8 +326,14 @@ mod tests {
             assert_eq!(args.exits_on_error(), expected, "{text}");
         }
         serve(&["--exit-on-error=maybe"]).expect_err("not a boolean");
-        assert_eq!(serve(&["--log-verbose=true"]).expect("a level").log_verbose, 1);
-        assert_eq!(serve(&["--log-verbose", "3"]).expect("a level").log_verbose, 3);
+        assert_eq!(
+            serve(&["--log-verbose=true"]).expect("a level").log_verbose,
+            1
+        );
+        assert_eq!(
+            serve(&["--log-verbose", "3"]).expect("a level").log_verbose,
+            3
+        );
     }
 
     #[test]
@@ -293,7 +342,10 @@ mod tests {
         let options = serve(&["--model-store=b", "--model-store=a", "--model-store=b"])
             .expect("an alias")
             .server_options();
-        assert_eq!(options.model_repositories, ["a", "b", "models"].map(PathBuf::from));
+        assert_eq!(
+            options.model_repositories,
+            ["a", "b", "models"].map(PathBuf::from)
+        );
     }
 
     #[test]

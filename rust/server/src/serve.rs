@@ -82,7 +82,11 @@ impl Doors {
             }
             None => None,
         };
-        Ok(Self { grpc, http, metrics })
+        Ok(Self {
+            grpc,
+            http,
+            metrics,
+        })
     }
 
     fn http_address(&self) -> Option<SocketAddr> {

@@ -4,11 +4,21 @@
 /// Lays out rows under a header; cells may have several lines.
 pub(crate) fn render(header: &[&str], rows: &[Vec<String>]) -> String {
     let width = |column: usize| {
-        let cells = rows.iter().filter_map(|row| row.get(column)).flat_map(|cell| cell.lines());
-        cells.chain([header[column]]).map(|line| line.chars().count()).max().unwrap_or(0)
+        let cells = rows
+            .iter()
+            .filter_map(|row| row.get(column))
+            .flat_map(|cell| cell.lines());
+        cells
+            .chain([header[column]])
+            .map(|line| line.chars().count())
+            .max()
+            .unwrap_or(0)
     };
     let widths: Vec<usize> = (0..header.len()).map(width).collect();
-    let rule = widths.iter().map(|width| format!("+{}", "-".repeat(width + 2))).collect::<String>();
+    let rule = widths
+        .iter()
+        .map(|width| format!("+{}", "-".repeat(width + 2)))
+        .collect::<String>();
     let rule = format!("{rule}+\n");
     let mut table = rule.clone();
     let header: Vec<String> = header.iter().map(|&cell| cell.to_owned()).collect();
@@ -22,7 +32,12 @@ pub(crate) fn render(header: &[&str], rows: &[Vec<String>]) -> String {
 }
 
 fn push_row(table: &mut String, widths: &[usize], cells: &[String]) {
-    let height = cells.iter().map(|cell| cell.lines().count()).max().unwrap_or(0).max(1);
+    let height = cells
+        .iter()
+        .map(|cell| cell.lines().count())
+        .max()
+        .unwrap_or(0)
+        .max(1);
     for line in 0..height {
         for (width, cell) in widths.iter().zip(cells) {
             let text = cell.lines().nth(line).unwrap_or_default();
@@ -38,10 +53,10 @@ mod tests {
 
     #[test]
     fn columns_fit_their_longest_line() {
-        let rows = vec![vec!["add_sub".to_owned(), "READY".to_owned()], vec![
-            "b".to_owned(),
-            "UNAVAILABLE: x\ny".to_owned(),
-        ]];
+        let rows = vec![
+            vec!["add_sub".to_owned(), "READY".to_owned()],
+            vec!["b".to_owned(), "UNAVAILABLE: x\ny".to_owned()],
+        ];
         let expected = "\
 +---------+----------------+
 | Model   | Status         |

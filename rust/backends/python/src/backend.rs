@@ -67,7 +67,11 @@ impl PythonBackend {
             Some(text) => Duration::from_secs(setting_number("stub-timeout-seconds", text)?),
         };
         let command = self.config.worker_command.clone();
-        Ok(WorkerSettings { command, timeout, slab_size: slab_size(model)? })
+        Ok(WorkerSettings {
+            command,
+            timeout,
+            slab_size: slab_size(model)?,
+        })
     }
 }
 
@@ -80,13 +84,22 @@ impl Backend for PythonBackend {
     fn complete_config(&self, model: &ModelContext) -> Result<Option<String>> {
         let settings = self.worker_settings(model)?;
         let failed = |source: std::io::Error| {
-            let message = format!("failed to run a worker for model '{}': {source}", model.name);
+            let message = format!(
+                "failed to run a worker for model '{}': {source}",
+                model.name
+            );
             Error::internal(message).with_source(source)
         };
         let process = WorkerProcess::spawn(&settings.command, &model.name).map_err(failed)?;
         let order = start_order(model_source(model));
-        process.control.send(&ToWorker::CompleteConfig(order), &[]).map_err(failed)?;
-        let conversation = Conversation { process: &process, stop: None };
+        process
+            .control
+            .send(&ToWorker::CompleteConfig(order), &[])
+            .map_err(failed)?;
+        let conversation = Conversation {
+            process: &process,
+            stop: None,
+        };
         match conversation.answer(&model.name, settings.timeout)? {
             ToServer::Completed { config } => Ok(config),
             other => Err(Error::internal(format!(
@@ -114,7 +127,12 @@ impl Backend for PythonBackend {
 }
 
 fn host_kind(model: &ModelContext) -> Result<HostKind> {
-    match model.config.parameters.get(HOST_PARAMETER).map(String::as_str) {
+    match model
+        .config
+        .parameters
+        .get(HOST_PARAMETER)
+        .map(String::as_str)
+    {
         None | Some("worker") => Ok(HostKind::Worker),
         Some("in_process") => Ok(HostKind::InProcess),
         Some(other) => Err(Error::invalid_arg(format!(

@@ -81,7 +81,9 @@ pub struct HostBatch {
 
 impl std::fmt::Debug for HostBatch {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("HostBatch").field("requests", &self.requests).finish_non_exhaustive()
+        f.debug_struct("HostBatch")
+            .field("requests", &self.requests)
+            .finish_non_exhaustive()
     }
 }
 

@@ -111,7 +111,7 @@ fn read_strings(reader: &mut Reader<'_>, data: &mut JsonData) -> Result<()> {
     reader.read_flattened(|reader| {
         if reader.kind() != ValueKind::String {
             let message = format!("Unable to parse JSON bytes array: {NOT_A_STRING}");
-            return Err(Error::invalid_arg(message).into());
+            return Err(Error::internal(message).into());
         }
         let element = reader.read_string()?;
         let length = u32::try_from(element.len())

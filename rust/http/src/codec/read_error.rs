@@ -36,7 +36,7 @@ pub(super) const NOT_UNSIGNED: &str =
     "attempt to access JSON non-unsigned-integer as unsigned-integer";
 
 pub(super) fn unable_to_parse(field: &str, problem: &str) -> ReadError {
-    Error::invalid_arg(format!("Unable to parse '{field}': {problem}")).into()
+    Error::internal(format!("Unable to parse '{field}': {problem}")).into()
 }
 
 pub(super) fn missing_member(field: &str) -> ReadError {

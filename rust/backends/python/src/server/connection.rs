@@ -3,8 +3,9 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread::ThreadId;
 
 use parking_lot::Mutex;
 use tritongw_config::ModelConfig;
@@ -27,6 +28,8 @@ pub(crate) struct Connection {
     response_waker: Waker,
     underway: Mutex<Underway>,
     is_dead: AtomicBool,
+    // The thread that takes this worker's responses; it wakes the worker when it has taken all.
+    receiver: OnceLock<ThreadId>,
 }
 
 #[derive(Default)]
@@ -63,7 +66,14 @@ impl Connection {
             response_waker,
             underway: Mutex::default(),
             is_dead: AtomicBool::new(false),
+            receiver: OnceLock::new(),
         }
+    }
+
+    /// Makes the calling thread the receiver: what it sends waits for [`Self::flush`].
+    pub(crate) fn adopt_receiver(&self) {
+        let is_first = self.receiver.set(std::thread::current().id()).is_ok();
+        debug_assert!(is_first, "a connection has one receiver");
     }
 
     /// Sends a batch to the worker; the receiver answers it. `scratch` is memory to use again.
@@ -101,15 +111,27 @@ impl Connection {
     }
 
     fn push(&self, descriptor: Descriptor, payload: &[u8]) -> Result<(), RingError> {
+        let is_receiver = self.receiver.get() == Some(&std::thread::current().id());
         let is_asleep = {
             let mut requests = self.requests.lock();
             requests.push(descriptor, payload)?;
-            requests.take_sleeping()
+            !is_receiver && requests.take_sleeping()
         };
         if is_asleep {
             self.request_waker.wake();
         }
         Ok(())
+    }
+
+    /// Sees that the worker is awake if there is work for it.
+    pub(crate) fn flush(&self) {
+        let is_asleep = {
+            let requests = self.requests.lock();
+            requests.has_unread() && requests.take_sleeping()
+        };
+        if is_asleep {
+            self.request_waker.wake();
+        }
     }
 
     fn open(
@@ -125,7 +147,13 @@ impl Connection {
         underway.last_id += 1;
         let id = underway.last_id;
         let open = Arc::new(OpenBatch::take(batch, is_decoupled));
-        underway.batches.insert(id, Entry { batch: Arc::clone(&open), held });
+        underway.batches.insert(
+            id,
+            Entry {
+                batch: Arc::clone(&open),
+                held,
+            },
+        );
         Ok((id, open))
     }
 
@@ -139,7 +167,15 @@ impl Connection {
     /// Returns the batch of that id, if it is under way.
     pub(crate) fn batch(&self, id: u64) -> Option<Arc<OpenBatch>> {
         let underway = self.underway.lock();
-        underway.batches.get(&id).map(|entry| Arc::clone(&entry.batch))
+        underway
+            .batches
+            .get(&id)
+            .map(|entry| Arc::clone(&entry.batch))
+    }
+
+    /// Returns whether the worker still executes something.
+    pub(crate) fn is_busy(&self) -> bool {
+        !self.underway.lock().batches.is_empty()
     }
 
     /// Lets go of the inputs of a batch: the worker has.
@@ -188,7 +224,9 @@ impl Connection {
         };
         let error = not_healthy(&self.instance_name);
         for entry in batches.into_values() {
-            entry.batch.executed(Err(error.clone()), ComputeSpan::default());
+            entry
+                .batch
+                .executed(Err(error.clone()), ComputeSpan::default());
         }
     }
 }

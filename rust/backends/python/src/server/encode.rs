@@ -99,9 +99,16 @@ pub(crate) fn host_request(
     config: &ModelConfig,
     slab: &InputSlab,
 ) -> Result<HostRequest> {
-    let inputs = request.inputs().map(|input| host_tensor(input, slab)).collect::<Result<_>>()?;
+    let inputs = request
+        .inputs()
+        .map(|input| host_tensor(input, slab))
+        .collect::<Result<_>>()?;
     let requested_outputs = match request.requested_outputs() {
-        [] => config.outputs.iter().map(|output| output.name.as_str().to_owned()).collect(),
+        [] => config
+            .outputs
+            .iter()
+            .map(|output| output.name.as_str().to_owned())
+            .collect(),
         names => names.iter().map(|name| name.as_str().to_owned()).collect(),
     };
     Ok(HostRequest {
@@ -136,7 +143,12 @@ fn parameters_json(parameters: &[Parameter]) -> String {
     }
     let object: serde_json::Map<_, _> = parameters
         .iter()
-        .map(|parameter| (parameter.name.as_str().to_owned(), json_value(&parameter.value)))
+        .map(|parameter| {
+            (
+                parameter.name.as_str().to_owned(),
+                json_value(&parameter.value),
+            )
+        })
         .collect();
     serde_json::Value::Object(object).to_string()
 }
@@ -156,14 +168,20 @@ mod tests {
 
     #[test]
     fn parameters_become_an_object_in_order() {
-        let parameter = |name: &str, value| Parameter { name: name.into(), value };
+        let parameter = |name: &str, value| Parameter {
+            name: name.into(),
+            value,
+        };
         let parameters = [
             parameter("i", ParameterValue::Int(1)),
             parameter("b", ParameterValue::Bool(true)),
             parameter("s", ParameterValue::String("x\"".into())),
             parameter("d", ParameterValue::Double(1.5)),
         ];
-        assert_eq!(parameters_json(&parameters), r#"{"i":1,"b":true,"s":"x\"","d":1.5}"#);
+        assert_eq!(
+            parameters_json(&parameters),
+            r#"{"i":1,"b":true,"s":"x\"","d":1.5}"#
+        );
         assert_eq!(parameters_json(&[]), "");
     }
 }

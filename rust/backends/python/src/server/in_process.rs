@@ -4,13 +4,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use tritongw_engine::ResponseFlags;
 use tritongw_engine::backend::{
     BackendInstance, BackendModel, InstanceContext, ModelContext, Placement,
 };
 use tritongw_engine::batch::Batch;
 use tritongw_engine::buffer::RequestMemory;
 use tritongw_engine::clock::monotonic_ns;
-use tritongw_engine::ResponseFlags;
 use tritongw_types::Result;
 
 use super::encode::host_request;
@@ -27,7 +27,10 @@ pub(crate) struct InProcessModel {
 
 impl InProcessModel {
     pub(crate) fn new(host: Arc<dyn InProcessHost>, slab_size: usize) -> Result<Self> {
-        Ok(Self { host, input_slab: InputSlab::new(slab_size)? })
+        Ok(Self {
+            host,
+            input_slab: InputSlab::new(slab_size)?,
+        })
     }
 }
 
@@ -70,7 +73,10 @@ impl BackendInstance for InProcessInstance {
             compute_start_ns: monotonic_ns(),
             compute_end_ns: AtomicU64::new(0),
         });
-        let host_batch = HostBatch { requests, reply: Arc::clone(&reply) as Arc<dyn BatchReply> };
+        let host_batch = HostBatch {
+            requests,
+            reply: Arc::clone(&reply) as Arc<dyn BatchReply>,
+        };
         let result = self.hosted.execute(host_batch);
         reply.note_compute_end();
         reply.batch.executed(result, reply.span());
@@ -91,7 +97,10 @@ impl InProcessReply {
             0 => monotonic_ns(),
             end_ns => end_ns,
         };
-        ComputeSpan { start_ns: self.compute_start_ns, end_ns }
+        ComputeSpan {
+            start_ns: self.compute_start_ns,
+            end_ns,
+        }
     }
 }
 

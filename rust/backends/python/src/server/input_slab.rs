@@ -41,7 +41,10 @@ impl InputSlab {
             Error::internal(message).with_source(source)
         })?;
         let free = Mutex::new(FreeList::new(byte_size));
-        Ok(Arc::new(Self { memory: Arc::new(memory), free }))
+        Ok(Arc::new(Self {
+            memory: Arc::new(memory),
+            free,
+        }))
     }
 
     pub(crate) fn memory(&self) -> &SharedMemory {
@@ -52,7 +55,11 @@ impl InputSlab {
     pub(crate) fn allocate(self: &Arc<Self>, byte_size: usize) -> Option<InputBlock> {
         let reserved = byte_size.max(1).checked_next_multiple_of(PAGE_SIZE)?;
         let offset = self.free.lock().take(reserved)?;
-        let lease = InputLease { slab: Arc::clone(self), offset, reserved };
+        let lease = InputLease {
+            slab: Arc::clone(self),
+            offset,
+            reserved,
+        };
         Block::new(&self.memory, offset, byte_size, lease)
     }
 
@@ -71,14 +78,22 @@ impl InputSlab {
         };
         block.as_mut_slice().copy_from_slice(data);
         let offset = block.owner.offset as u64;
-        let range = SlabRange { offset, byte_size: data.len() as u64, slot: 0 };
+        let range = SlabRange {
+            offset,
+            byte_size: data.len() as u64,
+            slot: 0,
+        };
         Ok((range, Bytes::from_owner(block)))
     }
 
     /// Returns where `data` lies, if it lies in the slab.
     pub(crate) fn range_of(&self, data: &[u8]) -> Option<SlabRange> {
         let offset = self.memory.offset_of(data)? as u64;
-        Some(SlabRange { offset, byte_size: data.len() as u64, slot: 0 })
+        Some(SlabRange {
+            offset,
+            byte_size: data.len() as u64,
+            slot: 0,
+        })
     }
 
     /// Returns `data` as memory that a model in this process may write to, if it lies in the slab.
@@ -131,7 +146,10 @@ mod tests {
     fn bodies_lie_in_the_slab_and_come_back_to_it() {
         let slab = InputSlab::new(64 * 1024).expect("memory");
         let memory = SlabRequestMemory(Arc::clone(&slab));
-        assert!(memory.allocate(MIN_BODY_SIZE - 1).is_none(), "too small to be worth it");
+        assert!(
+            memory.allocate(MIN_BODY_SIZE - 1).is_none(),
+            "too small to be worth it"
+        );
         let mut buffer = memory.allocate(40 * 1024).expect("room");
         buffer.as_mut_slice().fill(7);
         assert!(memory.allocate(40 * 1024).is_none(), "used up");
@@ -140,7 +158,10 @@ mod tests {
         drop(body);
         assert_eq!(slab.range_of(&part).map(|range| range.offset), Some(8192));
         assert!(slab.range_of(&[0; 8]).is_none(), "not of the slab");
-        assert!(memory.allocate(40 * 1024).is_none(), "a slice holds the whole body");
+        assert!(
+            memory.allocate(40 * 1024).is_none(),
+            "a slice holds the whole body"
+        );
         drop(part);
         assert!(memory.allocate(40 * 1024).is_some());
     }

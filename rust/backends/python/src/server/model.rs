@@ -20,9 +20,12 @@ use super::supervisor::{CurrentConnection, Supervisor, WorkerSettings};
 use crate::backend::instance_source;
 use crate::shared::wake::{self, Waker};
 
-/// Requests that one worker is sent at once where they do not wait for others to form a batch:
-/// while it executes one, the next lies in its ring.
-const MAX_INFLIGHT: u32 = 3;
+/// Requests that a model's only worker is sent at once, where they do not wait for others to form
+/// a batch: the more lie in its ring, the fewer wake-ups it takes to serve them.
+const MAX_INFLIGHT_ALONE: u32 = 8;
+/// The same where there are other workers, which might take a request sooner: the next one lies in
+/// the ring while one executes.
+const MAX_INFLIGHT_AMONG_MANY: u32 = 2;
 
 /// One model version in worker processes.
 pub(crate) struct WorkerModel {
@@ -33,7 +36,10 @@ pub(crate) struct WorkerModel {
 impl WorkerModel {
     pub(crate) fn new(settings: WorkerSettings) -> Result<Self> {
         let input_slab = InputSlab::new(settings.slab_size)?;
-        Ok(Self { settings, input_slab })
+        Ok(Self {
+            settings,
+            input_slab,
+        })
     }
 }
 
@@ -104,13 +110,18 @@ impl WorkerInstance {
 
 impl BackendInstance for WorkerInstance {
     fn placement(&self) -> Placement {
-        Placement::Async { max_inflight: max_inflight(&self.model.config) }
+        Placement::Async {
+            max_inflight: max_inflight(&self.model.config),
+        }
     }
 
     fn execute(&mut self, batch: &mut Batch) -> Result<()> {
         let connection = self.current.lock().clone();
         let connection = connection.ok_or_else(|| not_healthy(&self.name))?;
-        let context = BatchContext { config: &self.model.config, slab: &self.input_slab };
+        let context = BatchContext {
+            config: &self.model.config,
+            slab: &self.input_slab,
+        };
         connection.submit(batch, context, &mut self.scratch)
     }
 }
@@ -128,8 +139,13 @@ impl Drop for WorkerInstance {
 
 /// Where requests are merged, those that come while a batch executes are to form the next one.
 fn max_inflight(config: &ModelConfig) -> u32 {
+    let is_alone = match config.instance_groups.as_slice() {
+        [group] => group.count == 1 && group.gpus.len() <= 1,
+        _ => false,
+    };
     match config.scheduling {
-        Scheduling::Default => MAX_INFLIGHT,
+        Scheduling::Default if is_alone => MAX_INFLIGHT_ALONE,
+        Scheduling::Default => MAX_INFLIGHT_AMONG_MANY,
         Scheduling::DynamicBatching(_)
         | Scheduling::SequenceBatching(_)
         | Scheduling::Ensemble(_) => 1,

@@ -67,7 +67,11 @@ impl OpenBatch {
         }
         let Some(response) = response else {
             // A model that is not decoupled has sent its one response before, without the flag.
-            return if self.is_decoupled { self.end(index, span) } else { Ok(()) };
+            return if self.is_decoupled {
+                self.end(index, span)
+            } else {
+                Ok(())
+            };
         };
         let request = self.take_request(index)?;
         let timings = self.timings(span);
@@ -105,7 +109,10 @@ impl OpenBatch {
         let request = self.take_request(index)?;
         let timings = self.timings(span);
         self.count(&request, &timings);
-        request.model().statistics().report_request(&request, true, &timings);
+        request
+            .model()
+            .statistics()
+            .report_request(&request, true, &timings);
         let sent = request.responder().send(None, ResponseFlags::FINAL);
         request.release();
         sent
@@ -124,7 +131,13 @@ impl OpenBatch {
     /// Answers every open request with `error`.
     pub(crate) fn fail(&self, error: &Error, span: ComputeSpan) {
         let timings = self.timings(span);
-        let open: Vec<_> = self.state.lock().requests.iter_mut().filter_map(Option::take).collect();
+        let open: Vec<_> = self
+            .state
+            .lock()
+            .requests
+            .iter_mut()
+            .filter_map(Option::take)
+            .collect();
         for request in open {
             request.finish(Err(error.clone()), &timings);
         }
@@ -145,29 +158,44 @@ impl OpenBatch {
 
     fn take_request(&self, index: usize) -> Result<Box<InferenceRequest>> {
         let mut state = self.state.lock();
-        state.requests.get_mut(index).and_then(Option::take).ok_or_else(answered_before)
+        state
+            .requests
+            .get_mut(index)
+            .and_then(Option::take)
+            .ok_or_else(answered_before)
     }
 
     /// Counts the execution, once, before the first of its requests is answered.
     fn count(&self, request: &InferenceRequest, timings: &ComputeTimings) {
         let is_first = !std::mem::replace(&mut self.state.lock().is_counted, true);
         if is_first {
-            request.model().statistics().report_batch(self.batch_size, timings);
+            request
+                .model()
+                .statistics()
+                .report_batch(self.batch_size, timings);
         }
     }
 
     /// Returns the timings of the execution; a host's word counts only where it is possible.
     fn timings(&self, span: ComputeSpan) -> ComputeTimings {
         let reached = ComputeTimings::until_now(self.exec_start_ns);
-        let compute_start_ns = span.start_ns.clamp(reached.exec_start_ns, reached.exec_end_ns);
+        let compute_start_ns = span
+            .start_ns
+            .clamp(reached.exec_start_ns, reached.exec_end_ns);
         let compute_end_ns = span.end_ns.clamp(compute_start_ns, reached.exec_end_ns);
-        ComputeTimings { compute_start_ns, compute_end_ns, ..reached }
+        ComputeTimings {
+            compute_start_ns,
+            compute_end_ns,
+            ..reached
+        }
     }
 }
 
 impl fmt::Debug for OpenBatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OpenBatch").field("batch_size", &self.batch_size).finish_non_exhaustive()
+        f.debug_struct("OpenBatch")
+            .field("batch_size", &self.batch_size)
+            .finish_non_exhaustive()
     }
 }
 

@@ -46,8 +46,15 @@ impl OutputSlab {
         let slot = range.slot as usize;
         self.flags.get(slot)?;
         let (flags, memory) = (self.flags.clone(), Arc::clone(&self.memory));
-        let lease = OutputLease { flags, slot, _memory: memory };
-        let (offset, size) = (range.offset.try_into().ok()?, range.byte_size.try_into().ok()?);
+        let lease = OutputLease {
+            flags,
+            slot,
+            _memory: memory,
+        };
+        let (offset, size) = (
+            range.offset.try_into().ok()?,
+            range.byte_size.try_into().ok()?,
+        );
         Block::new(&self.memory, offset, size, lease)
     }
 
@@ -84,7 +91,9 @@ pub(crate) fn check_size(data_type: DataType, shape: &Shape, data: &[u8]) -> Res
             if count == expected {
                 return Ok(());
             }
-            Err(format!("shape {shape} has {expected} elements, found {count}"))
+            Err(format!(
+                "shape {shape} has {expected} elements, found {count}"
+            ))
         }
     }
 }
@@ -97,13 +106,21 @@ mod tests {
     fn slab() -> (OutputSlab, Arc<SharedMemory>, ReleaseFlags) {
         let channel = ServerChannel::new(16 * PAGE_SIZE).expect("memory");
         let (memory, flags) = (channel.output_slab, channel.release_flags);
-        (OutputSlab::new(Arc::clone(&memory), flags.clone()), memory, flags)
+        (
+            OutputSlab::new(Arc::clone(&memory), flags.clone()),
+            memory,
+            flags,
+        )
     }
 
     #[test]
     fn a_large_output_is_adopted_and_released_when_dropped() {
         let (slab, memory, flags) = slab();
-        let range = SlabRange { offset: 4096, byte_size: 16384, slot: 9 };
+        let range = SlabRange {
+            offset: 4096,
+            byte_size: 16384,
+            slot: 9,
+        };
         let flag = flags.get(9).expect("a slot");
         let OutputData::Owned(data) = slab.output(DataType::Fp32, range).expect("inside") else {
             panic!("outputs of a slab are owned");
@@ -117,7 +134,11 @@ mod tests {
     #[test]
     fn texts_are_copied_before_they_are_checked() {
         let (slab, memory, flags) = slab();
-        let range = SlabRange { offset: 0, byte_size: 16384, slot: 0 };
+        let range = SlabRange {
+            offset: 0,
+            byte_size: 16384,
+            slot: 0,
+        };
         let OutputData::Owned(data) = slab.output(DataType::Bytes, range).expect("inside") else {
             panic!("outputs of a slab are owned");
         };
@@ -136,7 +157,11 @@ mod tests {
             (0, 1, 4096),
             (0, 1, u32::MAX),
         ] {
-            let range = SlabRange { offset, byte_size, slot };
+            let range = SlabRange {
+                offset,
+                byte_size,
+                slot,
+            };
             assert!(slab.output(DataType::Uint8, range).is_none(), "{range:?}");
         }
     }

@@ -42,7 +42,11 @@ impl WorkerProcess {
         let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
         let pid = pid.ok_or_else(|| io::Error::other("the worker has no process id"))?;
         match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
-            Ok(pidfd) => Ok(Self { child, pidfd, control }),
+            Ok(pidfd) => Ok(Self {
+                child,
+                pidfd,
+                control,
+            }),
             Err(error) => {
                 child.kill()?;
                 child.wait()?;

@@ -34,10 +34,14 @@ impl Receiver {
     /// # Errors
     /// How the worker broke the protocol: it must not live on.
     pub(crate) fn run(mut self) -> Result<(), Violation> {
+        self.connection.adopt_receiver();
         let mut payload = Vec::new();
         loop {
             let was_dead = self.connection.is_dead();
-            let popped = self.responses.pop(&mut payload).map_err(|error| error.to_string())?;
+            let popped = self
+                .responses
+                .pop(&mut payload)
+                .map_err(|error| error.to_string())?;
             match popped {
                 Some(descriptor) => self.take(&descriptor, &mut payload)?,
                 None if was_dead => return Ok(()),
@@ -47,6 +51,7 @@ impl Receiver {
     }
 
     fn sleep(&self) -> Result<(), Violation> {
+        self.connection.flush();
         if self.responses.prepare_sleep() {
             let slept = self.sleeper.sleep();
             self.responses.end_sleep();
@@ -74,7 +79,10 @@ impl Receiver {
                 byte_size: descriptor.body_size,
                 slot: descriptor.body_slot,
             };
-            *payload = self.outputs.copy_out(range).ok_or("a body lies outside the slab")?;
+            *payload = self
+                .outputs
+                .copy_out(range)
+                .ok_or("a body lies outside the slab")?;
         }
         let Some(batch) = self.connection.batch(descriptor.batch) else {
             return Err("a response belongs to no batch".to_owned());
@@ -86,7 +94,10 @@ impl Receiver {
         let flags = ResponseFlags(u32::from(descriptor.flags));
         let index = descriptor.index as usize;
         if let Err(error) = batch.answer(index, response.as_ref(), flags, span(descriptor)) {
-            log::warn!("a response of a Python model was dropped: {}", error.message());
+            log::warn!(
+                "a response of a Python model was dropped: {}",
+                error.message()
+            );
         }
         if flags.is_final() {
             self.connection.close_if_done(descriptor.batch);
@@ -107,7 +118,9 @@ impl Receiver {
             let tensor = read_tensor(&mut reader).ok_or_else(cut_short)?;
             let data = match tensor.place {
                 TensorPlace::Inline { offset, byte_size } => {
-                    let data = payload.get(offset..offset + byte_size).ok_or_else(cut_short)?;
+                    let data = payload
+                        .get(offset..offset + byte_size)
+                        .ok_or_else(cut_short)?;
                     OutputData::Borrowed(data)
                 }
                 TensorPlace::Slab(range) => {
@@ -116,7 +129,12 @@ impl Receiver {
                 }
             };
             let (name, data_type, shape) = (tensor.name, tensor.data_type, tensor.shape);
-            response.outputs.push(HostOutput { name, data_type, shape, data });
+            response.outputs.push(HostOutput {
+                name,
+                data_type,
+                shape,
+                data,
+            });
         }
         Ok(response)
     }
@@ -136,7 +154,10 @@ impl Receiver {
 }
 
 fn span(descriptor: &Descriptor) -> ComputeSpan {
-    ComputeSpan { start_ns: descriptor.compute_start_ns, end_ns: descriptor.compute_end_ns }
+    ComputeSpan {
+        start_ns: descriptor.compute_start_ns,
+        end_ns: descriptor.compute_end_ns,
+    }
 }
 
 fn read_error(payload: &[u8]) -> Result<Error, Violation> {

@@ -125,14 +125,20 @@ impl Supervisor {
             .map_err(|source| failed("start", source))?;
         let fds = channel.worker_fds(self.input_slab.memory());
         let order = ToWorker::Serve(start_order(self.source.clone()));
-        process.control.send(&order, &fds).map_err(|source| failed("speak to", source))?;
-        let answer =
-            Conversation { process: &process, stop: Some(self.stop.as_fd()) }
-                .answer(&self.instance_name, self.settings.timeout)?;
+        process
+            .control
+            .send(&order, &fds)
+            .map_err(|source| failed("speak to", source))?;
+        let answer = Conversation {
+            process: &process,
+            stop: Some(self.stop.as_fd()),
+        }
+        .answer(&self.instance_name, self.settings.timeout)?;
         if !matches!(answer, ToServer::Started) {
             return Err(not_healthy(&self.instance_name));
         }
-        self.connect(process, channel).map_err(|source| failed("connect", source))
+        self.connect(process, channel)
+            .map_err(|source| failed("connect", source))
     }
 
     fn connect(&self, process: WorkerProcess, channel: ServerChannel) -> std::io::Result<Worker> {
@@ -150,21 +156,28 @@ impl Supervisor {
         };
         let killer = process.killer()?;
         let instance_name = Arc::clone(&self.instance_name);
-        let receiver = std::thread::Builder::new().name("py-receiver".to_owned()).spawn(
-            move || {
+        let receiver = std::thread::Builder::new()
+            .name("py-receiver".to_owned())
+            .spawn(move || {
                 if let Err(violation) = receiver.run() {
                     log::error!("killing the worker of '{instance_name}': {violation}");
                     killer.kill();
                 }
-            },
-        )?;
-        Ok(Worker { process, connection, receiver, started_ns: monotonic_ns() })
+            })?;
+        Ok(Worker {
+            process,
+            connection,
+            receiver,
+            started_ns: monotonic_ns(),
+        })
     }
 
     /// Sleeps until the worker is dead or the instance is to stop; answers the worker meanwhile.
     fn watch(&self, worker: &Worker) -> Outcome {
-        let conversation =
-            Conversation { process: &worker.process, stop: Some(self.stop.as_fd()) };
+        let conversation = Conversation {
+            process: &worker.process,
+            stop: Some(self.stop.as_fd()),
+        };
         loop {
             match conversation.next(None) {
                 Ok(Event::Message(message)) => self.hear(worker, message),
@@ -181,12 +194,22 @@ impl Supervisor {
 
     fn hear(&self, worker: &Worker, message: ToServer) {
         match message {
-            ToServer::IsCancelled { token, batch, index } => {
+            ToServer::IsCancelled {
+                token,
+                batch,
+                index,
+            } => {
                 let batch = worker.connection.batch(batch);
                 let is_cancelled = batch.is_none_or(|batch| batch.is_cancelled(index as usize));
-                let answer = ToWorker::Cancelled { token, is_cancelled };
+                let answer = ToWorker::Cancelled {
+                    token,
+                    is_cancelled,
+                };
                 if let Err(error) = worker.process.control.send(&answer, &[]) {
-                    log::warn!("failed to answer the worker of '{}': {error}", self.instance_name);
+                    log::warn!(
+                        "failed to answer the worker of '{}': {error}",
+                        self.instance_name
+                    );
                 }
             }
             ToServer::Log(line) => write_log(&line),
@@ -198,7 +221,12 @@ impl Supervisor {
 
     /// Answers what a dead worker held, and reaps it.
     fn bury(&self, worker: Worker) {
-        let Worker { mut process, connection, receiver, .. } = worker;
+        let Worker {
+            mut process,
+            connection,
+            receiver,
+            ..
+        } = worker;
         *self.current.lock() = None;
         process.kill();
         let status = process.wait();
@@ -216,7 +244,10 @@ impl Supervisor {
     /// Starts workers until one is up; `None` if the instance is to stop.
     fn restart(&self, delay: &mut Duration) -> Option<Worker> {
         loop {
-            log::info!("restarting the worker of '{}' in {delay:?}", self.instance_name);
+            log::info!(
+                "restarting the worker of '{}' in {delay:?}",
+                self.instance_name
+            );
             if self.is_stopped_within(*delay) {
                 return None;
             }
@@ -233,26 +264,48 @@ impl Supervisor {
         poll(&mut fds, Some(delay)).is_ok_and(|ready| ready > 0)
     }
 
-    /// Lets the worker finish, and kills it if it does not in time.
+    /// Lets the worker finish, and kills it if it does not in time. One that still executes is
+    /// killed at once: the engine has waited for its requests as long as it was told to.
     fn shut_down(&self, worker: Worker) {
         *self.current.lock() = None;
+        if worker.connection.is_busy() {
+            log::warn!(
+                "killing the worker of '{}': it still executes",
+                self.instance_name
+            );
+            worker.process.kill();
+        }
         worker.connection.stop_worker();
-        let conversation = Conversation { process: &worker.process, stop: None };
+        let conversation = Conversation {
+            process: &worker.process,
+            stop: None,
+        };
         let deadline = Deadline::after(self.settings.timeout);
         loop {
             match conversation.next(Some(deadline)) {
                 Ok(Event::Message(message)) => self.hear(&worker, message),
                 Ok(Event::Exit) => break,
                 Ok(Event::Timeout | Event::Stop) | Err(_) => {
-                    log::warn!("killing the worker of '{}': it does not leave", self.instance_name);
+                    log::warn!(
+                        "killing the worker of '{}': it does not leave",
+                        self.instance_name
+                    );
                     worker.process.kill();
                     break;
                 }
             }
         }
-        let Worker { mut process, connection, receiver, .. } = worker;
+        let Worker {
+            mut process,
+            connection,
+            receiver,
+            ..
+        } = worker;
         if let Err(error) = process.wait() {
-            log::error!("failed to wait for the worker of '{}': {error}", self.instance_name);
+            log::error!(
+                "failed to wait for the worker of '{}': {error}",
+                self.instance_name
+            );
         }
         connection.note_death();
         if receiver.join().is_err() {
@@ -357,7 +410,10 @@ impl Conversation<'_> {
             PollFd::from_borrowed_fd(self.process.pidfd(), PollFlags::IN),
             PollFd::from_borrowed_fd(control, PollFlags::IN),
         ];
-        fds.extend(self.stop.map(|stop| PollFd::from_borrowed_fd(stop, PollFlags::IN)));
+        fds.extend(
+            self.stop
+                .map(|stop| PollFd::from_borrowed_fd(stop, PollFlags::IN)),
+        );
         if poll(&mut fds, deadline.map(Deadline::remaining))? == 0 {
             return Ok(Event::Timeout);
         }
@@ -371,7 +427,10 @@ impl Conversation<'_> {
             // Nothing more can be said: only the end of the process is left to wait for. Whoever
             // closed the socket and lives on is of no more use.
             self.process.kill();
-            let mut fds = [PollFd::from_borrowed_fd(self.process.pidfd(), PollFlags::IN)];
+            let mut fds = [PollFd::from_borrowed_fd(
+                self.process.pidfd(),
+                PollFlags::IN,
+            )];
             poll(&mut fds, None)?;
         }
         Ok(Event::Exit)

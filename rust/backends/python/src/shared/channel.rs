@@ -25,9 +25,14 @@ pub(crate) const PAGE_SIZE: usize = 4096;
 pub(crate) const KEPT_BYTES: usize = 64 << 20;
 
 const RING_CELLS: usize = 4096;
-const REQUEST_RING: RingPlace = RingPlace { offset: 0, cells: RING_CELLS };
-const RESPONSE_RING: RingPlace =
-    RingPlace { offset: REQUEST_RING.byte_size(), cells: RING_CELLS };
+const REQUEST_RING: RingPlace = RingPlace {
+    offset: 0,
+    cells: RING_CELLS,
+};
+const RESPONSE_RING: RingPlace = RingPlace {
+    offset: REQUEST_RING.byte_size(),
+    cells: RING_CELLS,
+};
 const RELEASE_FLAGS: usize = RESPONSE_RING.offset + RESPONSE_RING.byte_size();
 const CHANNEL_SIZE: usize = (RELEASE_FLAGS + OUTPUT_SLOTS).next_multiple_of(PAGE_SIZE);
 
@@ -107,8 +112,7 @@ pub(crate) struct WorkerChannel {
 impl WorkerChannel {
     /// Opens what the server sent.
     pub(crate) fn open(fds: Vec<OwnedFd>) -> io::Result<Self> {
-        let Ok([memory, output_slab, input_slab, sleeper, waker]) =
-            <[OwnedFd; 5]>::try_from(fds)
+        let Ok([memory, output_slab, input_slab, sleeper, waker]) = <[OwnedFd; 5]>::try_from(fds)
         else {
             return Err(io::Error::other("the server sent no channel"));
         };

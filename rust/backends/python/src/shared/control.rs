@@ -112,7 +112,9 @@ impl ControlSocket {
         let memory = SharedMemory::create("tritongw-message", text.len())?;
         let is_inside = memory.write(0, &text);
         debug_assert!(is_inside, "made for this text");
-        let packet = serde_json::to_vec(&Packet::Attached { byte_size: text.len() })?;
+        let packet = serde_json::to_vec(&Packet::Attached {
+            byte_size: text.len(),
+        })?;
         let mut fds = fds.to_vec();
         fds.push(memory.fd());
         self.send_packet(&packet, &fds)
@@ -206,7 +208,9 @@ mod tests {
     use super::*;
 
     fn failure(message: &str) -> ToServer {
-        ToServer::Failed { message: message.to_owned() }
+        ToServer::Failed {
+            message: message.to_owned(),
+        }
     }
 
     #[test]
@@ -215,7 +219,10 @@ mod tests {
         for size in [0, 10, PACKET_LIMIT, 3 * 1024 * 1024] {
             let text = "x".repeat(size);
             theirs.send(&failure(&text), &[ours.as_fd()]).expect("sent");
-            let (message, fds) = ours.receive::<ToServer>().expect("read").expect("a message");
+            let (message, fds) = ours
+                .receive::<ToServer>()
+                .expect("read")
+                .expect("a message");
             assert!(matches!(message, ToServer::Failed { message } if message == text));
             assert_eq!(fds.len(), 1, "of {size} bytes");
         }
@@ -233,10 +240,14 @@ mod tests {
         let (ours, theirs) = ControlSocket::pair().expect("sockets");
         theirs.send_packet(b"{\"Nonsense\":1}", &[]).expect("sent");
         assert!(ours.receive::<ToServer>().is_err());
-        theirs.send_packet(b"{\"Attached\":{\"byte_size\":10}}", &[]).expect("sent");
+        theirs
+            .send_packet(b"{\"Attached\":{\"byte_size\":10}}", &[])
+            .expect("sent");
         assert!(ours.receive::<ToServer>().is_err(), "no descriptor");
         let small = SharedMemory::create("small", 4).expect("memory");
-        theirs.send_packet(b"{\"Attached\":{\"byte_size\":10}}", &[small.fd()]).expect("sent");
+        theirs
+            .send_packet(b"{\"Attached\":{\"byte_size\":10}}", &[small.fd()])
+            .expect("sent");
         assert!(ours.receive::<ToServer>().is_err(), "cut short");
     }
 }

@@ -23,8 +23,14 @@ pub(crate) enum FrameKind {
 }
 
 impl FrameKind {
-    const ALL: [Self; 6] =
-        [Self::Skip, Self::Execute, Self::Stop, Self::Response, Self::Executed, Self::Released];
+    const ALL: [Self; 6] = [
+        Self::Skip,
+        Self::Execute,
+        Self::Stop,
+        Self::Response,
+        Self::Executed,
+        Self::Released,
+    ];
 }
 
 /// The head of a frame; what a field means depends on the kind.
@@ -90,7 +96,9 @@ impl Descriptor {
 
     /// Reads a descriptor; `None` if its kind is unknown.
     pub(crate) fn from_bytes(bytes: &[u8; CELL_SIZE]) -> Option<Self> {
-        let kind = FrameKind::ALL.into_iter().find(|kind| *kind as u8 == bytes[0])?;
+        let kind = FrameKind::ALL
+            .into_iter()
+            .find(|kind| *kind as u8 == bytes[0])?;
         Some(Self {
             kind,
             flags: u16::from_le_bytes(part(bytes, 2)),
@@ -131,7 +139,10 @@ mod tests {
                 compute_end_ns: 11,
                 body_slot: 12,
             };
-            assert_eq!(Descriptor::from_bytes(&descriptor.to_bytes()), Some(descriptor));
+            assert_eq!(
+                Descriptor::from_bytes(&descriptor.to_bytes()),
+                Some(descriptor)
+            );
         }
     }
 

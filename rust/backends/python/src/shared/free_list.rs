@@ -13,7 +13,9 @@ pub(crate) struct FreeList {
 
 impl FreeList {
     pub(crate) fn new(byte_size: usize) -> Self {
-        Self { free: BTreeMap::from([(0, byte_size)]) }
+        Self {
+            free: BTreeMap::from([(0, byte_size)]),
+        }
     }
 
     /// Takes `byte_size` bytes, at least one, and returns their offset.

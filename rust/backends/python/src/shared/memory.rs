@@ -67,7 +67,11 @@ impl SharedMemory {
             )?
         };
         let address = NonNull::new(address.cast()).expect("INVARIANT: mmap gives no null address");
-        Ok(Self { address, byte_size, fd })
+        Ok(Self {
+            address,
+            byte_size,
+            fd,
+        })
     }
 
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
@@ -147,8 +151,7 @@ impl SharedMemory {
     /// Gives the pages of a range back to the system; they read as zeroes afterwards.
     pub(crate) fn discard(&self, offset: usize, byte_size: usize) {
         let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-        if let Err(error) =
-            rustix::fs::fallocate(&self.fd, flags, offset as u64, byte_size as u64)
+        if let Err(error) = rustix::fs::fallocate(&self.fd, flags, offset as u64, byte_size as u64)
         {
             log::warn!("failed to give {byte_size} bytes of shared memory back: {error}");
         }
@@ -168,7 +171,9 @@ impl Drop for SharedMemory {
 
 impl fmt::Debug for SharedMemory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SharedMemory").field("byte_size", &self.byte_size).finish_non_exhaustive()
+        f.debug_struct("SharedMemory")
+            .field("byte_size", &self.byte_size)
+            .finish_non_exhaustive()
     }
 }
 
@@ -197,7 +202,11 @@ impl<T> Block<T> {
         owner: T,
     ) -> Option<Self> {
         let address = memory.range(offset, byte_size)?;
-        Some(Self { address, byte_size, owner })
+        Some(Self {
+            address,
+            byte_size,
+            owner,
+        })
     }
 
     pub(crate) fn as_mut_slice(&mut self) -> &mut [u8] {
@@ -238,7 +247,11 @@ impl TensorMemory {
         let address = NonNull::from(words.as_mut_slice()).cast::<u8>();
         // SAFETY: the words are at least as long as `data`, and new.
         unsafe { std::ptr::copy_nonoverlapping(data.as_ptr(), address.as_ptr(), data.len()) };
-        Self { address, byte_size: data.len(), owner: Arc::new(PrivateWords { _words: words }) }
+        Self {
+            address,
+            byte_size: data.len(),
+            owner: Arc::new(PrivateWords { _words: words }),
+        }
     }
 
     /// Takes a range of shared memory; `None` if it does not lie there. `owner` keeps `memory`
@@ -250,7 +263,11 @@ impl TensorMemory {
         owner: Arc<dyn Any + Send + Sync>,
     ) -> Option<Self> {
         let address = memory.range(offset, byte_size)?;
-        Some(Self { address, byte_size, owner })
+        Some(Self {
+            address,
+            byte_size,
+            owner,
+        })
     }
 
     /// Takes memory of another library.
@@ -262,7 +279,11 @@ impl TensorMemory {
         byte_size: usize,
         owner: Arc<dyn Any + Send + Sync>,
     ) -> Self {
-        Self { address, byte_size, owner }
+        Self {
+            address,
+            byte_size,
+            owner,
+        }
     }
 
     /// Returns a part of the memory; `None` if it does not lie in it.
@@ -272,7 +293,11 @@ impl TensorMemory {
         }
         // SAFETY: `offset` is at most the length.
         let address = unsafe { self.address.add(offset) };
-        Some(Self { address, byte_size, owner: Arc::clone(&self.owner) })
+        Some(Self {
+            address,
+            byte_size,
+            owner: Arc::clone(&self.owner),
+        })
     }
 
     /// Returns the address of the first byte, valid for reads and writes of
@@ -302,7 +327,9 @@ impl TensorMemory {
 
 impl fmt::Debug for TensorMemory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TensorMemory").field("byte_size", &self.byte_size).finish_non_exhaustive()
+        f.debug_struct("TensorMemory")
+            .field("byte_size", &self.byte_size)
+            .finish_non_exhaustive()
     }
 }
 
@@ -330,7 +357,10 @@ mod tests {
     fn ranges_outside_are_refused() {
         let memory = SharedMemory::create("test", 4096).expect("memory");
         for (offset, byte_size) in [(4096, 1), (4095, 2), (usize::MAX, 1), (1, usize::MAX)] {
-            assert!(memory.range(offset, byte_size).is_none(), "{offset} {byte_size}");
+            assert!(
+                memory.range(offset, byte_size).is_none(),
+                "{offset} {byte_size}"
+            );
         }
         assert!(memory.range(4096, 0).is_some());
         assert!(memory.atomic_u64(4096).is_none());

@@ -89,15 +89,27 @@ pub(crate) fn read_tensor<'a>(reader: &mut Reader<'a>) -> Option<TensorHead<'a>>
     let place = match reader.u8()? {
         0 => {
             let (offset, data) = reader.aligned_data(DATA_ALIGNMENT)?;
-            TensorPlace::Inline { offset, byte_size: data.len() }
+            TensorPlace::Inline {
+                offset,
+                byte_size: data.len(),
+            }
         }
         1 => {
             let (offset, byte_size, slot) = (reader.u64()?, reader.u64()?, reader.u32()?);
-            TensorPlace::Slab(SlabRange { offset, byte_size, slot })
+            TensorPlace::Slab(SlabRange {
+                offset,
+                byte_size,
+                slot,
+            })
         }
         _ => return None,
     };
-    Some(TensorHead { name, data_type, shape, place })
+    Some(TensorHead {
+        name,
+        data_type,
+        shape,
+        place,
+    })
 }
 
 /// What an `Execute` frame says of a request, besides its inputs.
@@ -137,8 +149,9 @@ pub(crate) fn read_request(reader: &mut Reader<'_>) -> Option<(HostRequest, usiz
     let timeout_us = reader.u64()?;
     let parameters = reader.text()?.to_owned();
     let output_count = reader.count()?;
-    let requested_outputs =
-        (0..output_count).map(|_| reader.text().map(str::to_owned)).collect::<Option<_>>()?;
+    let requested_outputs = (0..output_count)
+        .map(|_| reader.text().map(str::to_owned))
+        .collect::<Option<_>>()?;
     let input_count = reader.count()?;
     let inputs = Vec::with_capacity(input_count);
     let request = HostRequest {
@@ -190,8 +203,14 @@ pub(crate) fn read_response(reader: &mut Reader<'_>) -> Option<ResponseHead> {
         _ => return None,
     };
     let parameter_count = reader.count()?;
-    let parameters = (0..parameter_count).map(|_| reader.parameter()).collect::<Option<_>>()?;
-    Some(ResponseHead { error, parameters, output_count: reader.count()? })
+    let parameters = (0..parameter_count)
+        .map(|_| reader.parameter())
+        .collect::<Option<_>>()?;
+    Some(ResponseHead {
+        error,
+        parameters,
+        output_count: reader.count()?,
+    })
 }
 
 #[cfg(test)]
@@ -210,17 +229,36 @@ mod tests {
             timeout_us: 9,
             parameters: "{}",
         };
-        let range = SlabRange { offset: 4096, byte_size: 12, slot: 0 };
+        let range = SlabRange {
+            offset: 4096,
+            byte_size: 12,
+            slot: 0,
+        };
         let mut payload = Vec::new();
         let mut writer = Writer::new(&mut payload);
         write_request(&mut writer, &head, ["O"].into_iter(), 2);
         let (fp32, shape) = (DataType::Fp32, Shape::from([1]));
-        write_tensor(&mut writer, "A", fp32, &shape, TensorSource::Inline(&[1, 2, 3, 4]));
-        write_tensor(&mut writer, "B", fp32, &Shape::from([3]), TensorSource::Slab(range));
+        write_tensor(
+            &mut writer,
+            "A",
+            fp32,
+            &shape,
+            TensorSource::Inline(&[1, 2, 3, 4]),
+        );
+        write_tensor(
+            &mut writer,
+            "B",
+            fp32,
+            &Shape::from([3]),
+            TensorSource::Slab(range),
+        );
 
         let mut reader = Reader::new(&payload);
         let (request, input_count) = read_request(&mut reader).expect("a request");
-        assert_eq!((request.id.as_str(), request.flags, input_count), ("7", 3, 2));
+        assert_eq!(
+            (request.id.as_str(), request.flags, input_count),
+            ("7", 3, 2)
+        );
         assert_eq!(request.requested_outputs, ["O"]);
         let first = read_tensor(&mut reader).expect("a tensor");
         let TensorPlace::Inline { offset, byte_size } = first.place else {

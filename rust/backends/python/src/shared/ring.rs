@@ -109,7 +109,11 @@ pub(crate) struct Producer {
 impl Producer {
     /// Takes the writing end of a ring that is still empty; `None` if it does not lie in `memory`.
     pub(crate) fn new(memory: Arc<SharedMemory>, place: RingPlace) -> Option<Self> {
-        Some(Self { end: End::new(memory, place)?, tail: 0, seen_head: 0 })
+        Some(Self {
+            end: End::new(memory, place)?,
+            tail: 0,
+            seen_head: 0,
+        })
     }
 
     /// Writes a frame; the consumer sees it at once, but is not woken.
@@ -131,7 +135,14 @@ impl Producer {
         }
         let start = self.tail + skipped as u64;
         let payload_size = u32::try_from(payload.len()).map_err(|_| RingError::TooLarge)?;
-        self.write(start, &Descriptor { payload_size, ..descriptor }.to_bytes());
+        self.write(
+            start,
+            &Descriptor {
+                payload_size,
+                ..descriptor
+            }
+            .to_bytes(),
+        );
         self.write(start + 1, payload);
         self.tail = start + needed as u64;
         self.end.word(TAIL).store(self.tail, Ordering::Release);
@@ -148,15 +159,27 @@ impl Producer {
             return Err(RingError::Corrupt("the reader's position"));
         }
         self.seen_head = head;
-        if self.tail + needed as u64 - head <= cells { Ok(()) } else { Err(RingError::Full) }
+        if self.tail + needed as u64 - head <= cells {
+            Ok(())
+        } else {
+            Err(RingError::Full)
+        }
     }
 
     fn write(&self, position: u64, data: &[u8]) {
         if data.is_empty() {
             return; // The cell after a frame without a payload may lie beyond the ring.
         }
-        let is_inside = self.end.memory.write(self.end.place.cell_offset(position), data);
+        let is_inside = self
+            .end
+            .memory
+            .write(self.end.place.cell_offset(position), data);
         debug_assert!(is_inside, "a frame never wraps around");
+    }
+
+    /// Returns whether the consumer has frames left to take, by its own word.
+    pub(crate) fn has_unread(&self) -> bool {
+        self.end.word(HEAD).load(Ordering::Acquire) != self.tail
     }
 
     /// Returns whether the consumer sleeps and has to be woken; afterwards it counts as awake.
@@ -180,7 +203,10 @@ pub(crate) struct Consumer {
 impl Consumer {
     /// Takes the reading end of a ring that is still empty; `None` if it does not lie in `memory`.
     pub(crate) fn new(memory: Arc<SharedMemory>, place: RingPlace) -> Option<Self> {
-        Some(Self { end: End::new(memory, place)?, head: 0 })
+        Some(Self {
+            end: End::new(memory, place)?,
+            head: 0,
+        })
     }
 
     /// Returns whether a frame waits.
@@ -216,7 +242,11 @@ impl Consumer {
                 return Err(RingError::Corrupt("the size of a frame"));
             }
             payload.resize(size, 0);
-            if size > 0 && !self.end.memory.read(self.end.place.cell_offset(self.head + 1), payload)
+            if size > 0
+                && !self
+                    .end
+                    .memory
+                    .read(self.end.place.cell_offset(self.head + 1), payload)
             {
                 return Err(RingError::Corrupt("the size of a frame"));
             }
@@ -227,7 +257,10 @@ impl Consumer {
 
     fn read_descriptor(&self) -> Result<Descriptor, RingError> {
         let mut bytes = [0; CELL_SIZE];
-        let is_inside = self.end.memory.read(self.end.place.cell_offset(self.head), &mut bytes);
+        let is_inside = self
+            .end
+            .memory
+            .read(self.end.place.cell_offset(self.head), &mut bytes);
         debug_assert!(is_inside, "a position always names a cell");
         Descriptor::from_bytes(&bytes).ok_or(RingError::Corrupt("the kind of a frame"))
     }

@@ -106,7 +106,10 @@ pub(crate) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     pub(crate) fn new(payload: &'a [u8]) -> Self {
-        Self { payload, position: 0 }
+        Self {
+            payload,
+            position: 0,
+        }
     }
 
     fn take(&mut self, size: usize) -> Option<&'a [u8]> {
@@ -146,7 +149,9 @@ impl<'a> Reader<'a> {
 
     pub(crate) fn data_type(&mut self) -> Option<DataType> {
         let number = self.u8()?;
-        DataType::ALL.into_iter().find(|data_type| *data_type as u8 == number)
+        DataType::ALL
+            .into_iter()
+            .find(|data_type| *data_type as u8 == number)
     }
 
     pub(crate) fn shape(&mut self) -> Option<Shape> {
@@ -154,7 +159,9 @@ impl<'a> Reader<'a> {
         if rank > MAX_RANK {
             return None;
         }
-        (0..rank).map(|_| self.array().map(i64::from_le_bytes)).collect()
+        (0..rank)
+            .map(|_| self.array().map(i64::from_le_bytes))
+            .collect()
     }
 
     pub(crate) fn correlation_id(&mut self) -> Option<CorrelationId> {
@@ -198,17 +205,31 @@ mod tests {
     #[test]
     fn values_come_back() {
         let parameters = [
-            Parameter { name: "s".into(), value: ParameterValue::String("é".into()) },
-            Parameter { name: "i".into(), value: ParameterValue::Int(-3) },
-            Parameter { name: "b".into(), value: ParameterValue::Bool(true) },
-            Parameter { name: "d".into(), value: ParameterValue::Double(1.5) },
+            Parameter {
+                name: "s".into(),
+                value: ParameterValue::String("é".into()),
+            },
+            Parameter {
+                name: "i".into(),
+                value: ParameterValue::Int(-3),
+            },
+            Parameter {
+                name: "b".into(),
+                value: ParameterValue::Bool(true),
+            },
+            Parameter {
+                name: "d".into(),
+                value: ParameterValue::Double(1.5),
+            },
         ];
         let ids = [CorrelationId::UInt(7), CorrelationId::String("7".into())];
         let mut payload = vec![1, 2, 3];
         let mut writer = Writer::new(&mut payload);
         writer.shape(&Shape::from([2, -1]));
         writer.error(&Error::not_found("nothing here"));
-        parameters.iter().for_each(|parameter| writer.parameter(parameter));
+        parameters
+            .iter()
+            .for_each(|parameter| writer.parameter(parameter));
         ids.iter().for_each(|id| writer.correlation_id(id));
         writer.aligned_data(b"xyz", 16);
         writer.u8(DataType::Bf16 as u8);
@@ -216,7 +237,10 @@ mod tests {
         let mut reader = Reader::new(&payload);
         assert_eq!(reader.shape(), Some(Shape::from([2, -1])));
         let error = reader.error().expect("an error");
-        assert_eq!((error.code(), error.message()), (ErrorCode::NotFound, "nothing here"));
+        assert_eq!(
+            (error.code(), error.message()),
+            (ErrorCode::NotFound, "nothing here")
+        );
         for parameter in parameters {
             assert_eq!(reader.parameter(), Some(parameter));
         }

@@ -24,7 +24,10 @@ struct Questions {
 impl Link {
     /// Takes the socket; a thread listens on it from now on.
     pub(super) fn start(socket: ControlSocket) -> std::io::Result<Arc<Self>> {
-        let link = Arc::new(Self { socket, questions: Mutex::default() });
+        let link = Arc::new(Self {
+            socket,
+            questions: Mutex::default(),
+        });
         let listener = Arc::clone(&link);
         std::thread::Builder::new()
             .name("tritongw-link".to_owned())
@@ -47,7 +50,11 @@ impl Link {
             questions.waiting.insert(token, sender);
             token
         };
-        if let Err(error) = self.tell(&ToServer::IsCancelled { token, batch, index }) {
+        if let Err(error) = self.tell(&ToServer::IsCancelled {
+            token,
+            batch,
+            index,
+        }) {
             log::warn!("failed to ask whether a request is cancelled: {error}");
             self.questions.lock().waiting.remove(&token);
             return false;
@@ -57,7 +64,10 @@ impl Link {
 
     fn listen(&self) {
         while let Ok(Some((message, _))) = self.socket.receive::<ToWorker>() {
-            if let ToWorker::Cancelled { token, is_cancelled } = message
+            if let ToWorker::Cancelled {
+                token,
+                is_cancelled,
+            } = message
                 && let Some(asker) = self.questions.lock().waiting.remove(&token)
             {
                 // The asker's channel has room for the one answer.

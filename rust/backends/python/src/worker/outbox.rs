@@ -24,6 +24,10 @@ use crate::shared::wire::Writer;
 /// Pause before a frame is tried again on a ring that the server has yet to empty.
 const FULL_RING_PAUSE: Duration = Duration::from_micros(50);
 
+/// How long the server may be left asleep while the worker executes further batches that take no
+/// longer than this: one wake-up then serves them all.
+const GATHER_NS: u64 = 50_000;
+
 /// The worker's end of the response ring.
 #[derive(Debug)]
 pub(super) struct Outbox {
@@ -36,11 +40,29 @@ struct State {
     responses: Producer,
     outputs: WorkerOutputs,
     scratch: Vec<u8>,
+    gathering: Option<Gathering>,
+}
+
+/// Executions whose end the server was not woken for yet.
+#[derive(Clone, Copy, Debug)]
+struct Gathering {
+    since_ns: u64,
+    // How long the last of them computed.
+    compute_ns: u64,
 }
 
 impl Outbox {
     pub(super) fn new(responses: Producer, outputs: WorkerOutputs, waker: Waker) -> Self {
-        Self { state: Mutex::new(State { responses, outputs, scratch: Vec::new() }), waker }
+        let state = State {
+            responses,
+            outputs,
+            scratch: Vec::new(),
+            gathering: None,
+        };
+        Self {
+            state: Mutex::new(state),
+            waker,
+        }
     }
 
     /// Sends a response; the server may see it only after the next [`Self::flush`].
@@ -50,7 +72,12 @@ impl Outbox {
         response: Option<&HostResponse<'_>>,
     ) -> Result<()> {
         let mut state = self.state.lock();
-        let State { responses, outputs, scratch } = &mut *state;
+        let State {
+            responses,
+            outputs,
+            scratch,
+            ..
+        } = &mut *state;
         let mut taken = SmallVec::new();
         let written = match response {
             None => {
@@ -59,15 +86,27 @@ impl Outbox {
             }
             Some(response) => write_body(response, descriptor, outputs, scratch, &mut taken),
         };
-        written.and_then(|descriptor| push(responses, descriptor, scratch)).inspect_err(|_| {
-            taken.iter().for_each(|&range| outputs.give_back(range));
-        })
+        written
+            .and_then(|descriptor| push(responses, descriptor, scratch))
+            .inspect_err(|_| {
+                taken.iter().for_each(|&range| outputs.give_back(range));
+            })
     }
 
-    /// Tells that `execute` has returned.
+    /// Tells that `execute` has returned; the server may see it only after [`Self::flush`].
     pub(super) fn send_executed(&self, descriptor: Descriptor, result: &Result<()>) -> Result<()> {
         let mut state = self.state.lock();
-        let State { responses, scratch, .. } = &mut *state;
+        let State {
+            responses,
+            scratch,
+            gathering,
+            ..
+        } = &mut *state;
+        let end_ns = descriptor.compute_end_ns;
+        *gathering = Some(Gathering {
+            since_ns: gathering.map_or(end_ns, |gathering| gathering.since_ns),
+            compute_ns: end_ns.saturating_sub(descriptor.compute_start_ns),
+        });
         let mut writer = Writer::new(scratch);
         if let Err(error) = result {
             writer.error(&shortened(error));
@@ -78,12 +117,29 @@ impl Outbox {
     /// Tells that nothing here points to the inputs of a batch any more.
     fn send_released(&self, batch: u64) -> Result<()> {
         let mut state = self.state.lock();
-        push(&mut state.responses, Descriptor::new(FrameKind::Released, batch), &[])
+        push(
+            &mut state.responses,
+            Descriptor::new(FrameKind::Released, batch),
+            &[],
+        )
+    }
+
+    /// Returns whether the server may be left asleep while one more batch is executed.
+    pub(super) fn may_gather(&self) -> bool {
+        let gathering = self.state.lock().gathering;
+        gathering.is_none_or(|gathering| {
+            gathering.compute_ns < GATHER_NS
+                && monotonic_ns().saturating_sub(gathering.since_ns) < GATHER_NS
+        })
     }
 
     /// Sees that the server is awake.
     pub(super) fn flush(&self) {
-        let is_asleep = self.state.lock().responses.take_sleeping();
+        let is_asleep = {
+            let mut state = self.state.lock();
+            state.gathering = None;
+            state.responses.take_sleeping()
+        };
         if is_asleep {
             self.waker.wake();
         }
@@ -100,8 +156,17 @@ fn write_body(
 ) -> Result<Descriptor> {
     let mut writer = Writer::new(scratch);
     let error = response.error.as_ref().map(shortened);
-    let output_count = if error.is_some() { 0 } else { response.outputs.len() };
-    write_response(&mut writer, error.as_ref(), &response.parameters, output_count);
+    let output_count = if error.is_some() {
+        0
+    } else {
+        response.outputs.len()
+    };
+    write_response(
+        &mut writer,
+        error.as_ref(),
+        &response.parameters,
+        output_count,
+    );
     for output in response.outputs.iter().take(output_count) {
         let data = output.data.as_slice();
         let source = if data.len() <= INLINE_LIMIT {
@@ -111,7 +176,13 @@ fn write_body(
             taken.push(range);
             TensorSource::Slab(range)
         };
-        write_tensor(&mut writer, output.name, output.data_type, &output.shape, source);
+        write_tensor(
+            &mut writer,
+            output.name,
+            output.data_type,
+            &output.shape,
+            source,
+        );
     }
     if scratch.len() > PAYLOAD_LIMIT {
         let body = outputs.copy_in(scratch)?;
@@ -164,7 +235,11 @@ impl WorkerReply {
             end_ns => end_ns,
         };
         let compute_start_ns = self.compute_start_ns;
-        Descriptor { compute_start_ns, compute_end_ns, ..Descriptor::new(kind, self.batch) }
+        Descriptor {
+            compute_start_ns,
+            compute_end_ns,
+            ..Descriptor::new(kind, self.batch)
+        }
     }
 }
 
@@ -207,7 +282,10 @@ pub(super) struct BatchLease {
 impl Drop for BatchLease {
     fn drop(&mut self) {
         if let Err(error) = self.outbox.send_released(self.batch) {
-            log::error!("failed to release the inputs of a batch: {}", error.message());
+            log::error!(
+                "failed to release the inputs of a batch: {}",
+                error.message()
+            );
         }
         self.outbox.flush();
     }

@@ -31,7 +31,13 @@ impl WorkerOutputs {
     pub(super) fn new(memory: Arc<SharedMemory>, flags: ReleaseFlags) -> Self {
         let free = FreeList::new(memory.byte_size());
         let slots = u32::try_from(OUTPUT_SLOTS).expect("INVARIANT: a small constant");
-        Self { memory, flags, free, free_slots: (0..slots).rev().collect(), in_use: Vec::new() }
+        Self {
+            memory,
+            flags,
+            free,
+            free_slots: (0..slots).rev().collect(),
+            in_use: Vec::new(),
+        }
     }
 
     /// Copies data to memory that the server reads, and later releases.
@@ -41,13 +47,16 @@ impl WorkerOutputs {
     pub(super) fn copy_in(&mut self, data: &[u8]) -> Result<SlabRange> {
         self.collect_released();
         let reserved = data.len().max(1).next_multiple_of(PAGE_SIZE);
-        let found = self.free_slots.pop().and_then(|slot| match self.free.take(reserved) {
-            Some(offset) => Some((slot, offset)),
-            None => {
-                self.free_slots.push(slot);
-                None
-            }
-        });
+        let found = self
+            .free_slots
+            .pop()
+            .and_then(|slot| match self.free.take(reserved) {
+                Some(offset) => Some((slot, offset)),
+                None => {
+                    self.free_slots.push(slot);
+                    None
+                }
+            });
         let Some((slot, offset)) = found else {
             return Err(Error::unavailable(format!(
                 "failed to allocate {} bytes of shared memory for an output: {} outputs of the \
@@ -62,8 +71,16 @@ impl WorkerOutputs {
         }
         let is_inside = self.memory.write(offset, data);
         debug_assert!(is_inside, "the free list knows the size of the memory");
-        self.in_use.push(InUse { slot, offset, reserved });
-        Ok(SlabRange { offset: offset as u64, byte_size: data.len() as u64, slot })
+        self.in_use.push(InUse {
+            slot,
+            offset,
+            reserved,
+        });
+        Ok(SlabRange {
+            offset: offset as u64,
+            byte_size: data.len() as u64,
+            slot,
+        })
     }
 
     /// Takes back what was never sent.
@@ -74,7 +91,13 @@ impl WorkerOutputs {
     }
 
     fn collect_released(&mut self) {
-        let Self { memory, flags, free, free_slots, in_use } = self;
+        let Self {
+            memory,
+            flags,
+            free,
+            free_slots,
+            in_use,
+        } = self;
         in_use.retain(|range| {
             let flag = flags.get(range.slot as usize);
             if flag.is_some_and(|flag| flag.load(Ordering::Acquire) == 0) {

@@ -47,7 +47,11 @@ pub fn connect() -> io::Result<Assignment> {
     match message {
         ToWorker::Serve(order) => {
             let source = accept(order, &link)?;
-            Ok(Assignment::Serve(WorkerSession::new(source, link, WorkerChannel::open(fds)?)))
+            Ok(Assignment::Serve(WorkerSession::new(
+                source,
+                link,
+                WorkerChannel::open(fds)?,
+            )))
         }
         ToWorker::CompleteConfig(order) => {
             let source = accept(order, &link)?;
@@ -66,7 +70,9 @@ fn take_standard_input() -> io::Result<OwnedFd> {
 
 fn accept(order: StartOrder, link: &Arc<Link>) -> io::Result<ModelSource> {
     if order.protocol_version != PROTOCOL_VERSION {
-        return Err(io::Error::other("the server is of another version of tritongw"));
+        return Err(io::Error::other(
+            "the server is of another version of tritongw",
+        ));
     }
     log_to_server(link, order.log_level);
     Ok(order.source)
@@ -93,7 +99,9 @@ impl ConfigSession {
     pub fn report(&self, result: Result<Option<String>>) -> io::Result<()> {
         self.link.tell(&match result {
             Ok(config) => ToServer::Completed { config },
-            Err(error) => ToServer::Failed { message: error.message().to_owned() },
+            Err(error) => ToServer::Failed {
+                message: error.message().to_owned(),
+            },
         })
     }
 }
@@ -146,7 +154,9 @@ impl WorkerSession {
     pub fn report_start(&self, result: &Result<()>) -> io::Result<()> {
         self.link.tell(&match result {
             Ok(()) => ToServer::Started,
-            Err(error) => ToServer::Failed { message: error.message().to_owned() },
+            Err(error) => ToServer::Failed {
+                message: error.message().to_owned(),
+            },
         })
     }
 
@@ -155,17 +165,26 @@ impl WorkerSession {
     /// # Errors
     /// If the server writes what no server of good faith writes.
     pub fn try_next(&mut self) -> io::Result<Option<Next>> {
-        let Some(descriptor) = self.requests.pop(&mut self.payload).map_err(io::Error::other)?
+        if !self.requests.is_ready() || !self.outbox.may_gather() {
+            self.outbox.flush();
+        }
+        let Some(descriptor) = self
+            .requests
+            .pop(&mut self.payload)
+            .map_err(io::Error::other)?
         else {
             return Ok(None);
         };
         match descriptor.kind {
             FrameKind::Execute => {
                 let next = self.read_batch(&descriptor);
-                next.map(Some).ok_or_else(|| io::Error::other("a batch of requests is malformed"))
+                next.map(Some)
+                    .ok_or_else(|| io::Error::other("a batch of requests is malformed"))
             }
             FrameKind::Stop => Ok(Some(Next::Stop)),
-            other => Err(io::Error::other(format!("a server sends no {other:?} frame"))),
+            other => Err(io::Error::other(format!(
+                "a server sends no {other:?} frame"
+            ))),
         }
     }
 
@@ -202,7 +221,13 @@ impl WorkerSession {
         for _ in 0..count {
             let (mut request, input_count) = read_request(&mut reader)?;
             for _ in 0..input_count {
-                self.read_input(&mut reader, &mut request, descriptor.batch, &inline, &mut lease)?;
+                self.read_input(
+                    &mut reader,
+                    &mut request,
+                    descriptor.batch,
+                    &inline,
+                    &mut lease,
+                )?;
             }
             requests.push(request);
         }
@@ -214,8 +239,17 @@ impl WorkerSession {
             compute_end_ns: AtomicU64::new(0),
         });
         let host_reply = Arc::clone(&reply) as Arc<dyn BatchReply>;
-        let batch = HostBatch { requests, reply: host_reply };
-        Some(Next::Batch(batch, WorkerExecution { reply, lease }))
+        let batch = HostBatch {
+            requests,
+            reply: host_reply,
+        };
+        Some(Next::Batch(
+            batch,
+            WorkerExecution {
+                reply,
+                _lease: lease,
+            },
+        ))
     }
 
     fn read_body(&self, descriptor: &Descriptor) -> Option<Vec<u8>> {
@@ -269,7 +303,10 @@ impl WorkerSession {
     fn lease(&self, batch: u64, lease: &mut Option<Arc<BatchLease>>) -> Arc<BatchLease> {
         let outbox = &self.outbox;
         let lease = lease.get_or_insert_with(|| {
-            Arc::new(BatchLease { outbox: Arc::clone(outbox), batch })
+            Arc::new(BatchLease {
+                outbox: Arc::clone(outbox),
+                batch,
+            })
         });
         Arc::clone(lease)
     }
@@ -285,25 +322,25 @@ struct SlabOwner {
 pub struct WorkerExecution {
     reply: Arc<WorkerReply>,
     // Held until the end, so that the server hears of the execution's end first.
-    lease: Option<Arc<BatchLease>>,
+    _lease: Option<Arc<BatchLease>>,
 }
 
 impl WorkerExecution {
-    /// Tells the server that `execute` has returned, or what it raised.
+    /// Tells the server that `execute` has returned, or what it raised. It is woken when
+    /// [`WorkerSession::try_next`] finds nothing to do, or has let it sleep long enough.
     ///
     /// # Errors
     /// If the server is gone.
     pub fn finish(self, result: &Result<()>) -> Result<()> {
         let descriptor = self.reply.descriptor(FrameKind::Executed);
-        self.reply.outbox.send_executed(descriptor, result)?;
-        drop(self.lease);
-        self.reply.outbox.flush();
-        Ok(())
+        self.reply.outbox.send_executed(descriptor, result)
     }
 }
 
 impl fmt::Debug for WorkerExecution {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WorkerExecution").field("batch", &self.reply.batch).finish_non_exhaustive()
+        f.debug_struct("WorkerExecution")
+            .field("batch", &self.reply.batch)
+            .finish_non_exhaustive()
     }
 }

@@ -22,7 +22,13 @@ fn refusal(text: &str) -> (ErrorCode, String) {
 }
 
 fn invalid(message: &str) -> (ErrorCode, String) {
-    (ErrorCode::InvalidArg, message.to_owned())
+    // JSON of the wrong type is Triton's own failure (P059), anything else the client's.
+    let code = if message.starts_with("Unable to parse") {
+        ErrorCode::Internal
+    } else {
+        ErrorCode::InvalidArg
+    };
+    (code, message.to_owned())
 }
 
 fn little_endian<const N: usize>(elements: impl IntoIterator<Item = [u8; N]>) -> Vec<u8> {

@@ -3,7 +3,10 @@ use proptest::prelude::*;
 
 use super::*;
 
-const PLACE: RingPlace = RingPlace { offset: 64, cells: 16 };
+const PLACE: RingPlace = RingPlace {
+    offset: 64,
+    cells: 16,
+};
 
 fn ring() -> (Producer, Consumer, Arc<SharedMemory>) {
     let memory = Arc::new(SharedMemory::create("ring", 4096).expect("memory"));
@@ -19,7 +22,10 @@ fn frame(batch: u64) -> Descriptor {
 /// Overwrites the descriptor at the start of the ring, as a hostile writer would.
 fn forge(memory: &SharedMemory, descriptor: Descriptor, tail: u64) {
     assert!(memory.write(PLACE.cell_offset(0), &descriptor.to_bytes()));
-    memory.atomic_u64(PLACE.offset + TAIL).expect("inside").store(tail, Ordering::Release);
+    memory
+        .atomic_u64(PLACE.offset + TAIL)
+        .expect("inside")
+        .store(tail, Ordering::Release);
 }
 
 #[test]
@@ -29,7 +35,14 @@ fn frames_come_out_as_they_went_in() {
     assert_eq!(consumer.pop(&mut payload), Ok(None));
     producer.push(frame(1), b"").expect("room");
     producer.push(frame(2), &[7; 100]).expect("room");
-    assert_eq!(consumer.pop(&mut payload).expect("sound").expect("a frame").batch, 1);
+    assert_eq!(
+        consumer
+            .pop(&mut payload)
+            .expect("sound")
+            .expect("a frame")
+            .batch,
+        1
+    );
     assert!(payload.is_empty());
     let second = consumer.pop(&mut payload).expect("sound").expect("a frame");
     assert_eq!((second.batch, second.payload_size), (2, 100));
@@ -45,15 +58,27 @@ fn a_full_ring_refuses_and_recovers() {
     }
     assert_eq!(producer.push(frame(16), b""), Err(RingError::Full));
     let mut payload = Vec::new();
-    assert_eq!(consumer.pop(&mut payload).expect("sound").expect("a frame").batch, 0);
+    assert_eq!(
+        consumer
+            .pop(&mut payload)
+            .expect("sound")
+            .expect("a frame")
+            .batch,
+        0
+    );
     producer.push(frame(16), b"").expect("room again");
 }
 
 #[test]
 fn a_frame_that_would_never_fit_is_refused_at_once() {
     let (mut producer, _consumer, _memory) = ring();
-    assert_eq!(producer.push(frame(1), &[0; 8 * 64]), Err(RingError::TooLarge));
-    producer.push(frame(1), &[0; 7 * 64]).expect("half the ring");
+    assert_eq!(
+        producer.push(frame(1), &[0; 8 * 64]),
+        Err(RingError::TooLarge)
+    );
+    producer
+        .push(frame(1), &[0; 7 * 64])
+        .expect("half the ring");
 }
 
 #[test]
@@ -61,7 +86,10 @@ fn a_ring_outside_its_memory_is_refused() {
     let memory = Arc::new(SharedMemory::create("ring", 4096).expect("memory"));
     for (offset, cells) in [(0, 64), (4096, 16), (usize::MAX - 63, 16), (8, 16), (0, 1)] {
         let place = RingPlace { offset, cells };
-        assert!(Producer::new(Arc::clone(&memory), place).is_none(), "{place:?}");
+        assert!(
+            Producer::new(Arc::clone(&memory), place).is_none(),
+            "{place:?}"
+        );
     }
 }
 
@@ -69,9 +97,20 @@ fn a_ring_outside_its_memory_is_refused() {
 fn a_forged_size_is_found_out() {
     for payload_size in [64 * 15 + 1, u32::MAX, 64] {
         let (_producer, mut consumer, memory) = ring();
-        forge(&memory, Descriptor { payload_size, ..frame(1) }, 1);
+        forge(
+            &memory,
+            Descriptor {
+                payload_size,
+                ..frame(1)
+            },
+            1,
+        );
         let error = consumer.pop(&mut Vec::new()).expect_err("forged");
-        assert_eq!(error, RingError::Corrupt("the size of a frame"), "{payload_size}");
+        assert_eq!(
+            error,
+            RingError::Corrupt("the size of a frame"),
+            "{payload_size}"
+        );
     }
 }
 
@@ -84,7 +123,10 @@ fn a_forged_position_is_found_out() {
 
     let (mut producer, _consumer, memory) = ring();
     producer.push(frame(1), b"").expect("room");
-    memory.atomic_u64(PLACE.offset + HEAD).expect("inside").store(2, Ordering::Release);
+    memory
+        .atomic_u64(PLACE.offset + HEAD)
+        .expect("inside")
+        .store(2, Ordering::Release);
     let error = (0..16).find_map(|batch| producer.push(frame(batch), b"").err());
     assert_eq!(error, Some(RingError::Corrupt("the reader's position")));
 }
@@ -107,7 +149,10 @@ fn only_a_sleeping_consumer_is_woken_and_only_once() {
     assert!(!producer.take_sleeping());
     assert!(!consumer.prepare_sleep());
     assert!(!producer.take_sleeping());
-    consumer.pop(&mut Vec::new()).expect("sound").expect("a frame");
+    consumer
+        .pop(&mut Vec::new())
+        .expect("sound")
+        .expect("a frame");
     assert!(consumer.prepare_sleep());
     consumer.end_sleep();
     assert!(!producer.take_sleeping());
