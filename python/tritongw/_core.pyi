@@ -1,5 +1,262 @@
 # SPDX-License-Identifier: Apache-2.0
 """The Rust core of tritongw; import what you need from ``tritongw`` instead."""
 
-def main(argv: list[str]) -> int:
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from types import CapsuleType
+from typing import Any, Final, Never, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = [
+    "InferenceRequest",
+    "InferenceResponse",
+    "InferenceResponseSender",
+    "InferenceTrace",
+    "Logger",
+    "PreferredMemory",
+    "Tensor",
+    "TritonError",
+    "TritonModelException",
+    "deserialize_bytes_tensor",
+    "get_input_tensor_by_name",
+    "get_output_tensor_by_name",
+    "main",
+    "numpy_to_triton_type",
+    "serialize_byte_tensor",
+    "triton_to_numpy_type",
+    "worker_main",
+]
+
+def main(argv: Sequence[str | bytes | PathLike[str]]) -> int:
     """Run a command line and return the exit status of the process."""
+
+def worker_main() -> None:
+    """Do what the server that started this process wants done; return when it wants no more."""
+
+class TritonModelException(Exception):
+    """Raised by ``pb_utils`` when it is used in a way it does not allow."""
+
+@final
+class TritonError:
+    """An error with which a model answers a request."""
+
+    UNKNOWN: Final[int]
+    INTERNAL: Final[int]
+    NOT_FOUND: Final[int]
+    INVALID_ARG: Final[int]
+    UNAVAILABLE: Final[int]
+    UNSUPPORTED: Final[int]
+    ALREADY_EXISTS: Final[int]
+    CANCELLED: Final[int]
+
+    def __new__(cls, message: str, code: int = 1) -> TritonError: ...
+    def code(self) -> int:
+        """Return the code."""
+
+    def message(self) -> str:
+        """Return the message."""
+
+@final
+class Tensor:
+    """A named tensor: an input of a request, or an output that a model makes from an array."""
+
+    def __new__(cls, name: str, numpy_array: NDArray[Any]) -> Tensor: ...
+    def name(self) -> str:
+        """Return the name."""
+
+    def triton_dtype(self) -> int:
+        """Return the number of the data type, as ``triton_to_numpy_type`` takes it."""
+
+    def shape(self) -> list[int]:
+        """Return the shape."""
+
+    def is_cpu(self) -> bool:
+        """Return whether the data lies in host memory."""
+
+    def as_numpy(self) -> NDArray[Any]:
+        """Return the data as an array.
+
+        For an input a writable view of the request's memory, valid as long as it is referred to; a
+        ``BYTES`` tensor gives an array of ``bytes`` objects.
+        """
+
+    def to_dlpack(self) -> CapsuleType:
+        """Return the data as a DLPack capsule."""
+
+    @staticmethod
+    def from_dlpack(name: str, tensor: object) -> Tensor:
+        """Make a tensor over the memory of a DLPack capsule, or of an object that gives one."""
+
+    def __dlpack__(
+        self,
+        *,
+        stream: object | None = None,
+        max_version: object | None = None,
+        dl_device: object | None = None,
+        copy: bool | None = None,
+    ) -> CapsuleType:
+        """Return the data as a DLPack capsule; only host memory is given, in unversioned form."""
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        """Return device type and id of the memory."""
+
+@final
+class PreferredMemory:
+    """Where a model would like outputs of another model to lie."""
+
+    def __new__(
+        cls, preferred_memory_type: int, preferred_device_id: int = 0
+    ) -> PreferredMemory: ...
+
+@final
+class InferenceTrace:
+    """The trace that a request belongs to."""
+
+    def __new__(cls) -> InferenceTrace: ...
+    def get_context(self) -> str | None:
+        """Return the context of the trace as JSON, or ``None`` if the request is not traced."""
+
+@final
+class InferenceRequest:
+    """A request: from the server to a model, or made by a model for another one."""
+
+    def __new__(
+        cls,
+        request_id: str = "",
+        correlation_id: int | str | None = None,
+        inputs: Sequence[Tensor] = ...,
+        requested_output_names: Sequence[str] = ...,
+        model_name: str = "",
+        model_version: int = -1,
+        flags: int = 0,
+        timeout: int = 0,
+        preferred_memory: PreferredMemory | None = None,
+        trace: InferenceTrace | None = None,
+        parameters: Mapping[str, bool | int | float | str] | None = None,
+    ) -> InferenceRequest: ...
+    def inputs(self) -> list[Tensor]:
+        """Return the inputs."""
+
+    def request_id(self) -> str:
+        """Return the id, empty if there is none."""
+
+    def correlation_id(self) -> int | str:
+        """Return the id of the sequence: an ``int`` or a ``str``."""
+
+    def flags(self) -> int:
+        """Return the place in the sequence."""
+
+    def set_flags(self, flags: int) -> None:
+        """Set the place in the sequence."""
+
+    def timeout(self) -> int:
+        """Return the timeout in microseconds, 0 for none."""
+
+    def parameters(self) -> str:
+        """Return the parameters as a JSON object."""
+
+    def trace(self) -> InferenceTrace:
+        """Return the trace."""
+
+    def requested_output_names(self) -> list[str]:
+        """Return the names of the outputs that are asked for."""
+
+    def get_response_sender(self) -> InferenceResponseSender:
+        """Return what sends responses to this request by hand."""
+
+    def is_cancelled(self) -> bool:
+        """Return whether the client has given the request up."""
+
+    def set_release_flags(self, flags: int) -> None:
+        """Say how the request is released; rescheduling is for iterative sequences."""
+
+    def exec(self, decoupled: bool = False) -> Never:
+        """Not available yet: raises ``TritonModelException``."""
+
+    def async_exec(self, decoupled: bool = False) -> Never:
+        """Not available yet: raises ``TritonModelException``."""
+
+@final
+class InferenceResponse:
+    """A model's answer to one request: tensors, or an error."""
+
+    def __new__(
+        cls,
+        output_tensors: Sequence[Tensor] | None = None,
+        error: TritonError | None = None,
+        parameters: dict[str, bool | int | float | str] | None = None,
+    ) -> InferenceResponse: ...
+    def output_tensors(self) -> list[Tensor]:
+        """Return the outputs."""
+
+    def has_error(self) -> bool:
+        """Return whether this is an error."""
+
+    def error(self) -> TritonError | None:
+        """Return the error, or ``None``."""
+
+    def parameters(self) -> str:
+        """Return the parameters as a JSON object."""
+
+@final
+class InferenceResponseSender:
+    """Sends responses to one request, from any thread, also after ``execute`` has returned."""
+
+    def send(self, response: InferenceResponse | None = None, flags: int = 0) -> None:
+        """Send a response, or with ``None`` only the flags."""
+
+    def is_cancelled(self) -> bool:
+        """Return whether the client has given the request up."""
+
+@final
+class Logger:
+    """Writes lines to the server's log, with the caller's file and line."""
+
+    INFO: Final[int]
+    WARNING: Final[int]
+    ERROR: Final[int]
+    VERBOSE: Final[int]
+
+    @staticmethod
+    def log(message: str, level: int = 0) -> None:
+        """Write a line at a level."""
+
+    @staticmethod
+    def log_info(message: str) -> None:
+        """Write a line of information."""
+
+    @staticmethod
+    def log_warn(message: str) -> None:
+        """Write a warning."""
+
+    @staticmethod
+    def log_error(message: str) -> None:
+        """Write an error."""
+
+    @staticmethod
+    def log_verbose(message: str) -> None:
+        """Write a line that shows only if the server is told to be verbose."""
+
+def get_input_tensor_by_name(inference_request: InferenceRequest, name: str) -> Tensor | None:
+    """Return the input of that name, or ``None``."""
+
+def get_output_tensor_by_name(inference_response: InferenceResponse, name: str) -> Tensor | None:
+    """Return the output of that name, or ``None``."""
+
+def triton_to_numpy_type(data_type: int) -> type[np.generic] | None:
+    """Return the NumPy scalar type of the data type with this number, or ``None``."""
+
+def numpy_to_triton_type(data_type: object) -> int | None:
+    """Return the number of the data type that a NumPy scalar type or dtype stands for."""
+
+def serialize_byte_tensor(input_tensor: NDArray[Any]) -> bytes | tuple[()] | None:
+    """Serialize an array of ``bytes`` or ``str`` objects: each after its length in four bytes.
+
+    Like Triton's, gives an empty tuple for an array without elements and ``None`` for an array of
+    another type.
+    """
+
+def deserialize_bytes_tensor(encoded_tensor: bytes | bytearray | memoryview) -> NDArray[np.object_]:
+    """Return the elements of a serialized tensor as a one-dimensional array of ``bytes``."""

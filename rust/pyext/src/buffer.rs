@@ -31,7 +31,7 @@ impl TensorBuffer {
     /// # Safety
     /// Called by the interpreter, with a `view` to fill.
     unsafe fn __getbuffer__(
-        slf: Bound<'_, Self>,
+        slf: &Bound<'_, Self>,
         view: *mut ffi::Py_buffer,
         flags: c_int,
     ) -> PyResult<()> {
@@ -75,9 +75,8 @@ impl ArrayBuffer {
             return Err(PyErr::fetch(object.py()));
         }
         // SAFETY: filled, as the result says.
-        Ok(Self {
-            view: unsafe { view.assume_init() },
-        })
+        let view = unsafe { view.assume_init() };
+        Ok(Self { view })
     }
 
     /// Returns the bytes.

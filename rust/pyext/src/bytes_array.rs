@@ -3,6 +3,7 @@
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
 use tritongw_types::{BytesElements, DataType, Shape};
 
@@ -86,7 +87,11 @@ pub(crate) fn serialize_byte_tensor(input_tensor: &Bound<'_, PyAny>) -> PyResult
 #[pyfunction]
 pub(crate) fn deserialize_bytes_tensor<'py>(
     py: Python<'py>,
-    encoded_tensor: Vec<u8>,
+    encoded_tensor: &Bound<'py, PyAny>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    to_flat_array(py, &encoded_tensor)
+    let encoded: PyBackedBytes = py
+        .get_type::<PyBytes>()
+        .call1((encoded_tensor,))?
+        .extract()?;
+    to_flat_array(py, &encoded)
 }

@@ -123,7 +123,8 @@ impl PythonModel {
         }
         for (response, outlet) in responses.iter().zip(outlets) {
             let is_response = response.is_instance_of::<InferenceResponse>();
-            if !is_response && !(response.is_none() && outlet.may_answer_later()) {
+            let is_answered = response.is_none() && outlet.may_answer_later();
+            if !is_response && !is_answered {
                 return Err(Failure::Misuse(format!(
                     "Expected an 'InferenceResponse' object in the execute function return list, \
                      found type '{}'.\n",

@@ -119,7 +119,7 @@ impl InferenceRequest {
     #[expect(clippy::too_many_arguments, reason = "Triton's signature")]
     fn new(
         request_id: String,
-        correlation_id: Option<Bound<'_, PyAny>>,
+        correlation_id: Option<&Bound<'_, PyAny>>,
         inputs: Vec<Py<Tensor>>,
         requested_output_names: Vec<String>,
         model_name: &str,
@@ -128,17 +128,17 @@ impl InferenceRequest {
         timeout: u64,
         preferred_memory: Option<Py<PreferredMemory>>,
         trace: Option<Py<InferenceTrace>>,
-        parameters: Option<Bound<'_, PyDict>>,
+        parameters: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Self> {
         // Needed to send the request, which this version cannot.
         drop((model_name, model_version, preferred_memory, trace));
         Ok(Self {
             request_id,
-            correlation_id: correlation_id_of(correlation_id.as_ref())?,
+            correlation_id: correlation_id_of(correlation_id)?,
             flags: AtomicU32::new(flags),
             release_flags: AtomicU32::new(RELEASE_ALL),
             timeout,
-            parameters: parameters::to_json(parameters.as_ref())?,
+            parameters: parameters::to_json(parameters)?,
             inputs,
             requested_output_names,
             outlet: None,

@@ -37,14 +37,14 @@ impl InferenceResponse {
     fn new(
         output_tensors: Option<Vec<Py<Tensor>>>,
         error: Option<Py<TritonError>>,
-        parameters: Option<Bound<'_, PyDict>>,
+        parameters: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Self> {
-        let values = parameters.as_ref().map(parameters::from_dict).transpose()?;
+        let values = parameters.map(parameters::from_dict).transpose()?;
         Ok(Self {
             output_tensors: output_tensors.unwrap_or_default(),
             error,
             parameters: values.unwrap_or_default(),
-            parameters_json: parameters::to_json(parameters.as_ref())?,
+            parameters_json: parameters::to_json(parameters)?,
         })
     }
 

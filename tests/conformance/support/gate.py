@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -103,9 +104,11 @@ class Asker(threading.Thread):
         self.start()
 
     def run(self) -> None:
-        """Send the request."""
-        answer = self._server.http.infer(self._model, [self._input], parameters=self._parameters)
-        self._answers.append(answer)
+        """Send the request; a server that goes away meanwhile leaves no answer."""
+        with contextlib.suppress(OSError):
+            self._answers.append(
+                self._server.http.infer(self._model, [self._input], parameters=self._parameters)
+            )
 
     def answer(self, timeout_s: float) -> Answer:
         """Return the answer, which must come in time."""

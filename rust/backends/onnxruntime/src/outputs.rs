@@ -6,7 +6,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use smallvec::SmallVec;
 use tritongw_engine::{InferenceRequest, InferenceResponse};
-use tritongw_types::{DataType, Error, Result, Shape, byte_size};
+use tritongw_types::{DataType, Error, Result, Shape};
 
 use crate::ort::{OutputValue, Strings};
 use crate::plan::{OutputPlan, Plan};
@@ -69,46 +69,33 @@ impl<'a> WholeOutput<'a> {
         value: OutputValue,
         requests: &[Box<InferenceRequest>],
     ) -> Result<Self> {
-        let (element_type, shape) = value.type_and_shape()?;
-        let shape = output.response_shape(shape);
-        if element_type.data_type() != Some(output.data_type) {
+        if value.element_type().data_type() != Some(output.data_type) {
             return Err(Error::internal(format!(
                 "model '{}', output '{}': expected data type {} from the model",
                 plan.model, output.name, output.data_type
             )));
         }
+        let shape = output.response_shape(value.shape().clone());
         if plan.is_batching {
             check_batch_dimension(plan, output, &shape, requests)?;
         }
-        let oversized = |source| {
+        let elements = shape.element_count().map_err(|source| {
             Error::internal(format!(
                 "output '{}' has shape {shape}: {source}",
                 output.name
             ))
-        };
-        let elements = shape.element_count().map_err(oversized)?;
+        })?;
         let rows = if plan.is_batching {
             total_rows(requests)
         } else {
             1
         };
         let data = match output.data_type.element_size() {
-            None => Data::Strings(value.strings(elements)?),
-            Some(element_size) => {
-                let size = byte_size(output.data_type, &shape).map_err(oversized)?;
-                let bytes = value.into_bytes(size.unwrap_or(0))?;
-                // A pass-through tensor is the input's memory, which ends with the request.
-                let is_ours = !output.is_pass_through;
-                let bytes = if is_ours {
-                    bytes
-                } else {
-                    Bytes::copy_from_slice(&bytes)
-                };
-                Data::Fixed {
-                    bytes,
-                    element_size,
-                }
-            }
+            None => Data::Strings(value.strings()?),
+            Some(element_size) => Data::Fixed {
+                bytes: value.into_bytes()?,
+                element_size,
+            },
         };
         let row_elements = elements.checked_div(rows).unwrap_or(0);
         Ok(Self {

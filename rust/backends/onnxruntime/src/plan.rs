@@ -32,9 +32,8 @@ pub(crate) struct OutputPlan {
     graph_shape: Shape,
     /// What clients see of a scalar: the configuration's dimensions, all 1.
     scalar_shape: Shape,
-    /// The graph gives an input or initialiser out unchanged; ORT then hands back the very memory
-    /// it was given, writes to none, and that memory is not ours to keep.
-    pub(crate) is_pass_through: bool,
+    /// The graph gives an input or initialiser out unchanged; ORT then writes to no memory.
+    is_pass_through: bool,
     is_batching: bool,
 }
 

@@ -102,7 +102,7 @@ def dynamic() -> onnx.ModelProto:
 
 
 def scalar() -> onnx.ModelProto:
-    """A scalar in, a scalar out; no batch."""
+    """Make a scalar from a scalar; no batch."""
     floats = TensorProto.FLOAT
     one = numpy_helper.from_array(np.array(1, dtype=np.float32), "one")
     return model(
@@ -114,7 +114,7 @@ def scalar() -> onnx.ModelProto:
 
 
 def optional() -> onnx.ModelProto:
-    """An initialiser that a request may replace: ``Y = X * FACTOR``, by default times 10."""
+    """Make an initialiser that a request may replace: ``Y = X * FACTOR``, by default times 10."""
     floats = TensorProto.FLOAT
     factor = numpy_helper.from_array(np.array([10], dtype=np.float32), "FACTOR")
     return model(
@@ -138,7 +138,7 @@ def no_batch_output() -> onnx.ModelProto:
 
 
 def wrong_shape() -> onnx.ModelProto:
-    """Gives an output longer than the fixed length that its graph tells."""
+    """Give an output longer than the fixed length that its graph tells."""
     floats = TensorProto.FLOAT
     shape = helper.make_node("Concat", ["X", "X"], ["Z"], axis=0)
     hide = helper.make_node("Reshape", ["Z", "SHAPE"], ["Y"])
@@ -150,7 +150,7 @@ def wrong_shape() -> onnx.ModelProto:
 
 
 def pass_through() -> onnx.ModelProto:
-    """An output that is the input itself, and one that is computed."""
+    """Give the input itself as an output, and another that is computed."""
     floats = TensorProto.FLOAT
     return model(
         [helper.make_node("Neg", ["X"], ["Y"])],
@@ -171,7 +171,7 @@ def gather() -> onnx.ModelProto:
 
 
 def bfloat16() -> onnx.ModelProto:
-    """An element type that configurations for ONNX Runtime have not."""
+    """Use an element type that configurations for ONNX Runtime have not."""
     return model(
         [helper.make_node("Identity", ["X"], ["Y"])],
         [value("X", TensorProto.BFLOAT16, [4])],
@@ -180,7 +180,7 @@ def bfloat16() -> onnx.ModelProto:
 
 
 def sequence() -> onnx.ModelProto:
-    """An output that is no tensor."""
+    """Give an output that is no tensor."""
     floats = TensorProto.FLOAT
     output = helper.make_tensor_sequence_value_info("Y", floats, None)
     return model(

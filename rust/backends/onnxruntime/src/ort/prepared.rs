@@ -5,13 +5,13 @@ use tritongw_types::{DataType, Error, Result, Shape, byte_size};
 
 use super::buffer::is_aligned;
 use super::runtime::Runtime;
-use super::value::TensorView;
+use super::value::WritableTensor;
 
 /// A response whose outputs have their memory already, and tensors over it for ORT to write to:
 /// results land where the door wants them, without a copy.
 pub(crate) struct PreparedResponse {
     // INVARIANT: dropped before the response whose memory they point to.
-    tensors: SmallVec<[TensorView<'static>; 4]>,
+    tensors: SmallVec<[WritableTensor; 4]>,
     response: Box<InferenceResponse>,
 }
 
@@ -47,17 +47,16 @@ impl PreparedResponse {
         if !is_aligned(memory, data_type) || memory.len() != size {
             return Ok(false);
         }
-        let (pointer, len) = (memory.as_mut_ptr(), memory.len());
         // SAFETY: the memory belongs to an output buffer of the response, which `self` owns and
         // touches no more until `finish` has dropped the tensors: neither moving the response nor
         // adding outputs moves a buffer's memory.
-        let tensor = unsafe { TensorView::over_raw(runtime, pointer, len, data_type, &dims) }?;
+        let tensor = unsafe { WritableTensor::over(runtime, memory, data_type, &dims) }?;
         self.tensors.push(tensor);
         Ok(true)
     }
 
     /// Returns a tensor for each output, in the order of their allocation.
-    pub(crate) fn tensors(&self) -> &[TensorView<'static>] {
+    pub(crate) fn tensors(&self) -> &[WritableTensor] {
         &self.tensors
     }
 

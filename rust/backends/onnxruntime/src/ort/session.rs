@@ -12,7 +12,7 @@ use super::runtime::{Runtime, c_string, not_null};
 use super::table::{
     Api, OrtAllocator, OrtRunOptions, OrtSession, OrtSessionOptions, OrtTypeInfo, OrtValue, Status,
 };
-use super::value::{OutputValue, RawValue, TensorView, tensor_type_and_shape};
+use super::value::{OutputValue, RawValue, TensorView, WritableTensor, tensor_type_and_shape};
 
 /// How much ORT rewrites the graph; numbers are those of `GraphOptimizationLevel`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -149,7 +149,7 @@ impl Session {
         self: &Arc<Self>,
         options: &RunOptions,
         inputs: &[(&CStr, TensorView<'_>)],
-        slots: &[(&CStr, Option<&TensorView<'_>>)],
+        slots: &[(&CStr, Option<&WritableTensor>)],
     ) -> Result<SmallVec<[OutputValue; 4]>> {
         let input_names: SmallVec<[*const c_char; 8]> =
             inputs.iter().map(|(name, _)| name.as_ptr()).collect();
@@ -161,11 +161,10 @@ impl Session {
             slots.iter().map(|(name, _)| name.as_ptr()).collect();
         let mut output_values: SmallVec<[*mut OrtValue; 8]> = slots
             .iter()
-            .map(|(_, slot)| slot.map_or(null_mut(), TensorView::as_ptr))
+            .map(|(_, slot)| slot.map_or(null_mut(), WritableTensor::as_ptr))
             .collect();
         // SAFETY: names and values are valid for the call, as many as their counts say. ORT reads
-        // inputs, writes outputs into tensors given for that (their memory is borrowed mutably or
-        // owned by them), and only replaces null entries.
+        // inputs, writes outputs into tensors given for that (writable by their type), and only replaces null entries.
         let status = unsafe {
             (self.api().run)(
                 self.raw.as_ptr(),
@@ -179,17 +178,18 @@ impl Session {
             )
         };
         // Taken over before the status is looked at, so that nothing leaks.
-        let made = slots
-            .iter()
-            .zip(&output_values)
-            .filter(|((_, slot), _)| slot.is_none());
-        let made: SmallVec<[Option<OutputValue>; 4]> = made
-            .map(|(_, &raw)| NonNull::new(raw).map(|raw| self.take_output(raw)))
+        let slots = slots.iter().zip(&output_values);
+        let made = slots.filter(|((_, slot), _)| slot.is_none());
+        let made: SmallVec<[(&CStr, Option<RawValue>); 4]> = made
+            .map(|((name, _), &raw)| (*name, self.take_over(raw)))
             .collect();
         self.api().check(status)?;
-        made.into_iter()
-            .collect::<Option<_>>()
-            .ok_or_else(|| Error::internal("onnx runtime left out an output"))
+        let outputs = made.into_iter().map(|(name, value)| {
+            let value = value.ok_or_else(|| Error::internal("onnx runtime left out an output"))?;
+            let is_input = inputs.iter().any(|(input, _)| *input == name);
+            OutputValue::new(value, is_input, Arc::clone(self))
+        });
+        outputs.collect()
     }
 
     /// Returns the library that loaded the model.
@@ -201,8 +201,8 @@ impl Session {
         self.runtime.api
     }
 
-    fn take_output(self: &Arc<Self>, raw: NonNull<OrtValue>) -> OutputValue {
-        OutputValue::new(RawValue::new(self.api(), raw), Arc::clone(self))
+    fn take_over(&self, raw: *mut OrtValue) -> Option<RawValue> {
+        NonNull::new(raw).map(|raw| RawValue::new(self.api(), raw))
     }
 
     fn infos(&self, of: &Enumeration) -> Result<Vec<TensorInfo>> {

@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use smallvec::SmallVec;
-use tritongw_types::{DataType, Error, Result, Shape};
+use tritongw_types::{DataType, Error, Result, Shape, byte_size};
 
+use super::buffer::is_aligned;
 use super::element::ElementType;
 use super::runtime::{Runtime, not_null};
 use super::session::Session;
@@ -60,13 +61,16 @@ impl<'a> TensorView<'a> {
     /// and shape tell; ORT refuses less.
     ///
     /// # Errors
-    /// ORT's: memory too small, a type it has not.
+    /// Data that is not aligned, and ORT's: memory too small, a type it has not.
     pub(crate) fn over(
         runtime: &Runtime,
         data: &'a [u8],
         data_type: DataType,
         shape: &[i64],
     ) -> Result<Self> {
+        if !data.is_empty() && !is_aligned(data, data_type) {
+            return Err(Error::internal("the data of an input is not aligned"));
+        }
         // An empty slice may point anywhere, even off any alignment.
         let empty = NonNull::<u64>::dangling().as_ptr().cast::<u8>();
         let pointer = if data.is_empty() {
@@ -165,6 +169,20 @@ impl<'a> TensorView<'a> {
 }
 
 impl RawValue {
+    fn type_and_shape(&self) -> Result<(ElementType, Shape)> {
+        let api = self.api;
+        let mut raw = null_mut();
+        // SAFETY: the value is valid; ORT refuses one that is no tensor.
+        api.check(unsafe { (api.get_tensor_type_and_shape)(self.raw.as_ptr(), &raw mut raw) })?;
+        let raw = not_null(raw)?;
+        // SAFETY: made just before, read, and released once.
+        unsafe {
+            let result = tensor_type_and_shape(api, raw.as_ptr());
+            (api.release_tensor_type_and_shape_info)(raw.as_ptr());
+            result
+        }
+    }
+
     fn set_string(&self, index: usize, string: &[u8]) -> Result<()> {
         let mut buffer = null_mut();
         // SAFETY: a string tensor; ORT checks the index.
@@ -194,52 +212,112 @@ impl std::fmt::Debug for TensorView<'_> {
     }
 }
 
-/// A tensor that ORT has made.
+/// A tensor over memory that ORT may write to.
+pub(crate) struct WritableTensor(TensorView<'static>);
+
+impl WritableTensor {
+    /// Makes a tensor over `memory`.
+    ///
+    /// # Safety
+    /// The memory must stay valid, and be touched by nobody else, as long as the tensor lives.
+    pub(super) unsafe fn over(
+        runtime: &Runtime,
+        memory: &mut [u8],
+        data_type: DataType,
+        shape: &[i64],
+    ) -> Result<Self> {
+        let (pointer, len) = (memory.as_mut_ptr(), memory.len());
+        // SAFETY: good for reading and writing, for as long as the caller promises.
+        unsafe { TensorView::over_raw(runtime, pointer, len, data_type, shape) }.map(Self)
+    }
+
+    pub(super) fn as_ptr(&self) -> *mut OrtValue {
+        self.0.as_ptr()
+    }
+}
+
+impl std::fmt::Debug for WritableTensor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WritableTensor").finish_non_exhaustive()
+    }
+}
+
+/// A tensor that an execution gave.
 pub(crate) struct OutputValue {
     value: RawValue,
+    element_type: ElementType,
+    shape: Shape,
+    // The graph gives an input out unchanged: ORT then hands back the input's own tensor, whose
+    // memory ends with the request.
+    is_input: bool,
     // Its memory belongs to an allocator of the session.
     session: Arc<Session>,
 }
 
 impl OutputValue {
-    pub(super) fn new(value: RawValue, session: Arc<Session>) -> Self {
-        Self { value, session }
+    pub(super) fn new(value: RawValue, is_input: bool, session: Arc<Session>) -> Result<Self> {
+        let (element_type, shape) = value.type_and_shape()?;
+        Ok(Self {
+            value,
+            element_type,
+            shape,
+            is_input,
+            session,
+        })
     }
 
-    /// Returns element type and shape.
-    pub(crate) fn type_and_shape(&self) -> Result<(ElementType, Shape)> {
-        let api = self.session.api();
-        let mut raw = null_mut();
-        // SAFETY: the value is valid; ORT refuses one that is no tensor.
-        api.check(unsafe {
-            (api.get_tensor_type_and_shape)(self.value.raw.as_ptr(), &raw mut raw)
-        })?;
-        let raw = not_null(raw)?;
-        // SAFETY: made just before, read, and released once.
-        unsafe {
-            let result = tensor_type_and_shape(api, raw.as_ptr());
-            (api.release_tensor_type_and_shape_info)(raw.as_ptr());
-            result
-        }
+    /// Returns the element type.
+    pub(crate) fn element_type(&self) -> ElementType {
+        self.element_type
     }
 
-    /// Returns the memory of a tensor of `byte_size` bytes, which keeps the tensor; no copy.
+    /// Returns the shape.
+    pub(crate) fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    /// Returns the memory of a tensor of fixed-size elements, which keeps the tensor: no copy,
+    /// unless the memory belongs to an input.
     ///
-    /// The size must be that of the tensor's own type and shape.
-    pub(crate) fn into_bytes(self, byte_size: usize) -> Result<Bytes> {
+    /// # Errors
+    /// A tensor of strings or of a type that Triton has not, and a size that overflows.
+    pub(crate) fn into_bytes(self) -> Result<Bytes> {
+        let data_type = self.element_type.data_type();
+        let byte_size = match data_type.map(|data_type| byte_size(data_type, &self.shape)) {
+            Some(Ok(Some(byte_size))) => byte_size,
+            Some(Err(source)) => {
+                let message = format!("shape {}: {source}", self.shape);
+                return Err(Error::internal(message).with_source(source));
+            }
+            Some(Ok(None)) | None => {
+                return Err(Error::internal("the output has no elements of fixed size"));
+            }
+        };
         if byte_size == 0 {
             return Ok(Bytes::new());
         }
+        let is_input = self.is_input;
         let data = not_null(self.value.data()?)?;
-        Ok(Bytes::from_owner(TensorMemory {
+        let memory = TensorMemory {
             _value: self,
             data,
             byte_size,
-        }))
+        };
+        if is_input {
+            return Ok(Bytes::copy_from_slice(memory.as_ref()));
+        }
+        Ok(Bytes::from_owner(memory))
     }
 
     /// Returns a tensor's strings.
-    pub(crate) fn strings(&self, count: usize) -> Result<Strings> {
+    ///
+    /// # Errors
+    /// A tensor that has none.
+    pub(crate) fn strings(&self) -> Result<Strings> {
+        let count = self
+            .shape
+            .element_count()
+            .map_err(|source| Error::internal(format!("shape {}: {source}", self.shape)))?;
         let api = self.session.api();
         let raw = self.value.raw.as_ptr();
         let mut byte_size = 0;
@@ -281,7 +359,8 @@ unsafe impl Send for TensorMemory {}
 
 impl AsRef<[u8]> for TensorMemory {
     fn as_ref(&self) -> &[u8] {
-        // SAFETY: `into_bytes` took address and size of the tensor that this owns.
+        // SAFETY: address and size of the tensor that this owns. Memory of an input is only read
+        // while the input is bound: `into_bytes` copies it.
         unsafe { std::slice::from_raw_parts(self.data.as_ptr(), self.byte_size) }
     }
 }
