@@ -3,31 +3,11 @@
 
 from collections.abc import Mapping, Sequence
 from os import PathLike
-from types import CapsuleType
 from typing import Any, Final, Never, final
 
 import numpy as np
 from numpy.typing import NDArray
-
-__all__ = [
-    "InferenceRequest",
-    "InferenceResponse",
-    "InferenceResponseSender",
-    "InferenceTrace",
-    "Logger",
-    "PreferredMemory",
-    "Tensor",
-    "TritonError",
-    "TritonModelException",
-    "deserialize_bytes_tensor",
-    "get_input_tensor_by_name",
-    "get_output_tensor_by_name",
-    "main",
-    "numpy_to_triton_type",
-    "serialize_byte_tensor",
-    "triton_to_numpy_type",
-    "worker_main",
-]
+from typing_extensions import CapsuleType
 
 def main(argv: Sequence[str | bytes | PathLike[str]]) -> int:
     """Run a command line and return the exit status of the process."""

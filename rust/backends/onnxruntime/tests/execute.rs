@@ -119,6 +119,11 @@ fn identity_config() -> String {
     )
 }
 
+fn addresses(input: &InputTensor) -> Vec<usize> {
+    let address = |piece: &InputBuffer| piece.as_host().map(|data| data.as_ptr().addr());
+    input.data.iter().filter_map(address).collect()
+}
+
 #[test]
 fn every_data_type_passes_whole_unaligned_or_in_pieces() {
     let fixture = serve("identity.onnx", &identity_config());
@@ -148,7 +153,13 @@ fn every_data_type_passes_whole_unaligned_or_in_pieces() {
         let mut input = tensor("in_string", DataType::Bytes, &[2, 2], Vec::new());
         input.data = arrange(encode(&strings));
         inputs.push(input);
+        let sent: Vec<_> = inputs.iter().flat_map(addresses).collect();
         let outputs = fixture.infer(&call(inputs)).expect("valid");
+        let is_sent = |output: &OutputTensor| sent.contains(&data(output).as_ptr().addr());
+        assert!(
+            !outputs.iter().any(is_sent),
+            "no output keeps an input's memory"
+        );
         assert_eq!(outputs.len(), 13);
         for (name, data_type, _) in TYPES {
             let output = outputs
