@@ -10,6 +10,8 @@
 mod buffer;
 mod element;
 mod logging;
+mod options;
+mod output;
 mod prepared;
 mod runtime;
 mod session;
@@ -18,9 +20,9 @@ mod value;
 
 pub(crate) use buffer::{AlignedBuffer, is_aligned};
 pub(crate) use element::ElementType;
+pub(crate) use options::{ExecutionMode, OptimizationLevel, RunOptions, SessionSettings};
+pub(crate) use output::{OutputValue, Strings};
 pub(crate) use prepared::PreparedResponse;
 pub(crate) use runtime::{GlobalThreads, Runtime};
-pub(crate) use session::{
-    ExecutionMode, OptimizationLevel, RunOptions, Session, SessionSettings, TensorInfo,
-};
-pub(crate) use value::{OutputValue, Strings, TensorView};
+pub(crate) use session::{Session, TensorInfo};
+pub(crate) use value::TensorView;

@@ -63,7 +63,7 @@ impl Plan {
                 data_type: output.data_type,
                 graph_shape: info.dims.clone(),
                 scalar_shape: output.reshape.as_ref().unwrap_or(&output.dims).clone(),
-                is_pass_through: false,
+                is_pass_through: signature.input(&output.name).is_some(),
                 is_batching,
             })
         });

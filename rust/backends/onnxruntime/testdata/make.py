@@ -57,7 +57,7 @@ def model(
 
 def add_sub() -> onnx.ModelProto:
     """Sum and difference of two batched INT32 vectors."""
-    dims = ["batch", 16]
+    dims: Dims = ["batch", 16]
     ints = TensorProto.INT32
     return model(
         [
