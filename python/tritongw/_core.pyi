@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The Rust core of tritongw; import what you need from ``tritongw`` instead."""
 
-from collections.abc import Mapping, Sequence
-from os import PathLike
+from collections.abc import Sequence
 from typing import Any, Final, Never, final
 
 import numpy as np
-from numpy.typing import NDArray
-from typing_extensions import CapsuleType
+from numpy.typing import DTypeLike, NDArray
+from typing_extensions import Buffer, CapsuleType
 
-def main(argv: Sequence[str | bytes | PathLike[str]]) -> int:
+def main(argv: Sequence[str]) -> int:
     """Run a command line and return the exit status of the process."""
 
 def worker_main() -> None:
@@ -31,7 +30,7 @@ class TritonError:
     ALREADY_EXISTS: Final[int]
     CANCELLED: Final[int]
 
-    def __new__(cls, message: str, code: int = 1) -> TritonError: ...
+    def __new__(cls, message: str, code: int = ...) -> TritonError: ...
     def code(self) -> int:
         """Return the code."""
 
@@ -104,17 +103,17 @@ class InferenceRequest:
 
     def __new__(
         cls,
-        request_id: str = "",
+        request_id: str = ...,
         correlation_id: int | str | None = None,
         inputs: Sequence[Tensor] = ...,
         requested_output_names: Sequence[str] = ...,
         model_name: str = "",
-        model_version: int = -1,
+        model_version: int = ...,
         flags: int = 0,
         timeout: int = 0,
         preferred_memory: PreferredMemory | None = None,
         trace: InferenceTrace | None = None,
-        parameters: Mapping[str, bool | int | float | str] | None = None,
+        parameters: dict[str, bool | int | float | str] | None = None,
     ) -> InferenceRequest: ...
     def inputs(self) -> list[Tensor]:
         """Return the inputs."""
@@ -200,7 +199,7 @@ class Logger:
     VERBOSE: Final[int]
 
     @staticmethod
-    def log(message: str, level: int = 0) -> None:
+    def log(message: str, level: int = ...) -> None:
         """Write a line at a level."""
 
     @staticmethod
@@ -228,7 +227,7 @@ def get_output_tensor_by_name(inference_response: InferenceResponse, name: str) 
 def triton_to_numpy_type(data_type: int) -> type[np.generic] | None:
     """Return the NumPy scalar type of the data type with this number, or ``None``."""
 
-def numpy_to_triton_type(data_type: object) -> int | None:
+def numpy_to_triton_type(data_type: DTypeLike) -> int | None:
     """Return the number of the data type that a NumPy scalar type or dtype stands for."""
 
 def serialize_byte_tensor(input_tensor: NDArray[Any]) -> bytes | tuple[()] | None:
@@ -238,5 +237,5 @@ def serialize_byte_tensor(input_tensor: NDArray[Any]) -> bytes | tuple[()] | Non
     another type.
     """
 
-def deserialize_bytes_tensor(encoded_tensor: bytes | bytearray | memoryview) -> NDArray[np.object_]:
+def deserialize_bytes_tensor(encoded_tensor: Buffer) -> NDArray[np.object_]:
     """Return the elements of a serialized tensor as a one-dimensional array of ``bytes``."""

@@ -1,0 +1,260 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a ``model.py`` sees and does, in a worker process and in the server's own."""
+
+from __future__ import annotations
+
+import array
+import json
+import os
+import re
+
+import pytest
+from python_api_support import Server, numbers_input
+
+UNPACKED = "Failed to process the request(s) for model '{model}_0', message: "
+
+
+def test_arguments_of_initialize_are_texts(server: Server, host: str) -> None:
+    arguments = json.loads(server.command(f"commands_{host}", "arguments").data()[0])
+    directory = arguments.pop("model_repository")
+    assert directory.endswith(f"/commands_{host}")
+    assert arguments == {
+        "model_config": f"commands_{host}",
+        "model_instance_kind": "CPU",
+        "model_instance_name": f"commands_{host}_0",
+        "model_instance_device_id": "0",
+        "model_version": "1",
+        "model_name": f"commands_{host}",
+        "types": ["str"],
+    }
+
+
+def test_request_tells_what_the_client_sent(server: Server, host: str) -> None:
+    answer = server.command(
+        f"commands_{host}",
+        "request",
+        id="seven",
+        parameters={"sequence_id": 5, "sequence_start": True, "timeout": 9000000, "own": 1.5},
+        outputs=[{"name": "OUTPUT"}],
+    )
+    assert json.loads(answer.data()[0]) == {
+        "id": "seven",
+        "correlation_id": 5,
+        "flags": 1,
+        "timeout": 9000000,
+        "parameters": '{"own":1.5}',
+        "outputs": ["OUTPUT"],
+        "inputs": ["INPUT"],
+        "is_cancelled": False,
+        "trace": None,
+    }
+
+
+def test_request_without_extras_asks_for_every_output(server: Server, host: str) -> None:
+    seen = json.loads(server.command(f"commands_{host}", "request").data()[0])
+    assert (seen["outputs"], seen["parameters"]) == (["OUTPUT", "SECOND"], "{}")
+
+
+def test_only_a_worker_is_another_process(server: Server) -> None:
+    worker = int(server.command("commands_worker", "process_id").data()[0])
+    in_process = int(server.command("commands_in_process", "process_id").data()[0])
+    assert worker != server.process.pid
+    assert in_process == server.process.pid
+    with pytest.raises(ChildProcessError):
+        os.waitpid(worker, os.WNOHANG)  # a child of the server, not of ours
+
+
+def test_model_directory_and_relative_imports(server: Server, host: str) -> None:
+    directory, beside, module = json.loads(server.command(f"commands_{host}", "where").data()[0])
+    assert directory.endswith(f"/commands_{host}/1")
+    assert beside == f"{directory}/beside.py"
+    assert module.endswith(".model")
+    assert host != "worker" or module == "1.model"
+
+
+def test_logger_writes_to_the_log_of_the_server(server: Server, host: str) -> None:
+    assert server.command(f"commands_{host}", "log").status == 200
+    for level, text in [("I", "an information"), ("W", "a warning"), ("E", "an error")]:
+        assert re.search(rf'^{level}.* model\.py:\d+\] "{text}"$', server.log, re.MULTILINE), text
+    assert re.search(r'model\.py:\d+\] "a detail"$', server.log, re.MULTILINE)
+    assert re.search(r'^W.* model\.py:\d+\] "a line"$', server.log, re.MULTILINE)
+
+
+def test_exception_is_told_with_its_frames(server: Server, host: str) -> None:
+    answer = server.command(f"commands_{host}", "raise_value_error")
+    assert answer.status == 500
+    start = re.escape(UNPACKED.format(model=f"commands_{host}"))
+    frame = r"  /\S+/model\.py\(\d+\): {}\n"
+    frames = "".join(
+        frame.format(name) for name in ("raise_value_error", "answer", "<listcomp>", "execute")
+    ).replace(frame.format("<listcomp>"), f"(?:{frame.format('<listcomp>')})?")
+    assert re.fullmatch(rf"{start}ValueError: boom\n\nAt:\n{frames}", answer.error)
+
+
+def test_exception_of_pb_utils_is_told_by_its_short_name(server: Server, host: str) -> None:
+    answer = server.command(f"commands_{host}", "raise_own_error")
+    text = UNPACKED.format(model=f"commands_{host}") + "TritonModelException: own boom\n\nAt:\n"
+    assert answer.error.startswith(text)
+
+
+def test_error_response_keeps_code_and_text(server: Server, host: str) -> None:
+    answer = server.command(f"commands_{host}", "error")
+    assert (answer.status, answer.body) == (404, {"error": "nothing here"})
+
+
+@pytest.mark.parametrize(
+    ("command", "found"), [("wrong_type", "<class 'str'>"), ("nothing", "<class 'NoneType'>")]
+)
+def test_response_of_another_type_is_refused(
+    server: Server, host: str, command: str, found: str
+) -> None:
+    answer = server.command(f"commands_{host}", command)
+    expected = (
+        "Expected an 'InferenceResponse' object in the execute function return list, found type "
+        f"'{found}'.\n"
+    )
+    assert answer.status == 500
+    assert answer.error == UNPACKED.format(model=f"commands_{host}") + expected
+
+
+@pytest.mark.parametrize(
+    ("command", "text"),
+    [
+        ("none", "Expected a list in the execute return, found type '<class 'NoneType'>'.\n"),
+        ("tuple", "Expected a list in the execute return, found type '<class 'tuple'>'.\n"),
+        (
+            "short",
+            "Number of InferenceResponse objects do not match the number of InferenceRequest "
+            "objects. InferenceRequest(s) size is:1, and InferenceResponse(s) size is:0\n",
+        ),
+    ],
+)
+def test_execute_must_return_one_response_per_request(
+    server: Server, host: str, command: str, text: str
+) -> None:
+    answer = server.command(f"list_expected_{host}", command)
+    assert answer.status == 500
+    assert answer.error == UNPACKED.format(model=f"list_expected_{host}") + text
+
+
+def test_only_requested_outputs_are_sent(server: Server, host: str) -> None:
+    model = f"commands_{host}"
+    both = server.command(model, "both_outputs").body["outputs"]
+    assert [output["name"] for output in both] == ["OUTPUT", "SECOND"]
+    one = server.command(model, "both_outputs", outputs=[{"name": "SECOND"}]).body["outputs"]
+    assert [output["name"] for output in one] == ["SECOND"]
+    unknown = server.command(model, "unknown_output").body["outputs"]
+    assert [output["name"] for output in unknown] == ["OUTPUT"]
+
+
+def test_texts_may_be_bytes_str_or_anything(server: Server, host: str) -> None:
+    answer = server.command(f"commands_{host}", "str_output", outputs=[{"name": "OUTPUT"}])
+    assert answer.data() == ["grün", "x", "7"]
+
+
+def test_response_parameters_reach_the_client(server: Server, host: str) -> None:
+    answer = server.command(f"commands_{host}", "parameters")
+    assert answer.body["parameters"] == {"s": "x", "i": 3, "b": True, "d": 1.5}
+
+
+@pytest.mark.parametrize(("command", "text"), [("sender", "sent"), ("late_sender", "late")])
+def test_sender_answers_instead_of_execute(
+    server: Server, host: str, command: str, text: str
+) -> None:
+    assert server.command(f"commands_{host}", command).data() == [text]
+
+
+def test_request_that_is_let_go_is_answered(server: Server, host: str) -> None:
+    answer = server.command(f"commands_{host}", "dropped_sender")
+    assert answer.status == 500
+    assert answer.error == "the model let the request go without a response"
+
+
+def test_sender_refuses_what_breaks_its_rules(server: Server, host: str) -> None:
+    assert server.command(f"commands_{host}", "sender_errors").data() == ["sent"]
+    found = re.findall(r"^sender errors: (.*)$", server.log, re.MULTILINE)
+    start = "Unable to send response. "
+    assert json.loads(found[-1]) == [
+        "Inference Response object must be provided when the response flags is set to zero.",
+        start + "Unsupported flag provided.",
+        start + "Non-decoupled model cannot send complete final before sending a response.",
+        start + "Non-decoupled model cannot send more than one response.",
+        start + "Response sender has been closed.",
+    ]
+
+
+def test_calls_to_other_models_are_refused_clearly(server: Server, host: str) -> None:
+    answer = server.command(f"commands_{host}", "call_another")
+    text = (
+        "TritonModelException: calls from a Python model to other models (BLS) are not available "
+        "in this version of tritongw"
+    )
+    assert answer.status == 500
+    assert text in answer.error
+
+
+def test_coroutines_run(server: Server, host: str) -> None:
+    assert server.command(f"commands_{host}", "loop").data() == ["async"]
+
+
+@pytest.mark.parametrize("size", [4, 5_000])
+def test_inputs_are_views_that_may_be_written_and_kept(
+    server: Server, host: str, size: int
+) -> None:
+    model = f"numbers_{host}"
+    first = [float(number) for number in range(size)]
+    second = [float(-number) for number in range(size)]
+    assert server.infer(model, inputs=[numbers_input(first)]).status == 200
+    answer = server.infer(model, inputs=[numbers_input(second)])
+    assert answer.data("OUTPUT") == [2 * number for number in second]
+    assert answer.data("SECOND") == [2 * number for number in first]
+
+
+def test_large_tensors_pass_again_and_again(server: Server, host: str) -> None:
+    model = f"numbers_{host}"
+    for round_number in range(5):
+        values = [float(round_number)] * 200_000
+        answer = server.infer(model, inputs=[numbers_input(values)], outputs=[{"name": "OUTPUT"}])
+        assert answer.data() == [2.0 * round_number] * 200_000
+
+
+@pytest.mark.parametrize("padding", range(4))
+def test_large_binary_inputs_are_aligned_wherever_they_lie(
+    server: Server, host: str, padding: int
+) -> None:
+    values = array.array("f", range(300_000))
+    answer = server.infer_binary(f"numbers_{host}", values.tobytes(), padding=padding)
+    assert answer == array.array("f", (2 * value for value in values)).tobytes()
+
+
+def test_failure_to_initialize_fails_the_load_with_its_text(server: Server, host: str) -> None:
+    assert server.get(f"/v2/models/fails_to_load_{host}/ready").status == 400
+    found = re.search(
+        rf"failed to load 'fails_to_load_{host}' version 1: Internal: RuntimeError: no weights"
+        r"(\\n|\n){2}At:(\\n|\n)  \S+/model\.py\(\d+\): read",
+        server.log,
+    )
+    assert found, server.log
+
+
+def test_configuration_is_completed_in_a_process_of_its_own(server: Server) -> None:
+    config = server.get("/v2/models/completed_worker/config").body
+    assert config["max_batch_size"] == 4
+    assert "dynamic_batching" in config
+    assert [tensor["name"] for tensor in config["input"] + config["output"]] == ["INPUT", "OUTPUT"]
+    request = {"name": "INPUT", "datatype": "BYTES", "shape": [1, 1], "data": ["x"]}
+    assert server.infer("completed_worker", inputs=[request]).data() == ["False"]
+
+
+def test_finalize_is_called_when_the_server_stops(tmp_path_factory: pytest.TempPathFactory) -> None:
+    from python_api_support import HOSTS, MODELS, write_model
+
+    repository = tmp_path_factory.mktemp("repository")
+    for host in HOSTS:
+        write_model(repository, MODELS / "commands.py", host, data_type="TYPE_STRING")
+    server = Server(repository, tmp_path_factory.mktemp("log") / "log")
+    assert server.command("commands_worker", "ok").status == 200
+    server.stop()
+    assert server.process.returncode == 0
+    for host in HOSTS:
+        assert f"finalized commands_{host}_0" in server.log
