@@ -102,8 +102,9 @@ deep: $(VENV)/.wheel-$(PROFILE) ## what takes long: licences and advisories, slo
 ##@ Measure
 
 .PHONY: bench
-bench: $(VENV)/.wheel-release ## benchmarks of the Rust crates
+bench: $(VENV)/.deps-test $(VENV)/.wheel-release ## benchmarks of the Rust crates, and of a request through the Python clients
 	cargo bench --package tritongw-benches
+	pytest benches/python --benchmark-enable
 
 # Set-up. Each stamp stands for one finished step; a step runs again when what it read has changed.
 
