@@ -4,6 +4,7 @@ use tritongw_backend_python::host::{HostBatch, HostedModel, InProcessHost, Model
 use tritongw_types::Result;
 
 use crate::model::PythonModel;
+use crate::thread_state;
 
 /// Runs models in the interpreter of this process, attached only while they run.
 #[derive(Debug)]
@@ -20,6 +21,8 @@ struct Hosted(PythonModel);
 
 impl HostedModel for Hosted {
     fn execute(&mut self, batch: HostBatch) -> Result<()> {
+        // Always the same thread, of this instance alone.
+        thread_state::keep();
         Python::attach(|py| self.0.execute(py, batch))
     }
 }

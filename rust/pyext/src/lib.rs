@@ -23,6 +23,7 @@ mod request;
 mod response;
 mod sender;
 mod tensor;
+mod thread_state;
 mod worker;
 
 use pyo3::prelude::*;

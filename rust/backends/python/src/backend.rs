@@ -11,10 +11,11 @@ use tritongw_engine::backend::{Backend, BackendModel, InstanceContext, ModelCont
 use tritongw_types::{Error, Result};
 
 use crate::host::{InProcessHost, ModelSource};
+use crate::server::conversation::Conversation;
 use crate::server::in_process::InProcessModel;
 use crate::server::model::WorkerModel;
 use crate::server::process::WorkerProcess;
-use crate::server::supervisor::{Conversation, WorkerSettings, start_order};
+use crate::server::supervisor::{WorkerSettings, start_order};
 use crate::shared::channel::{DEFAULT_SLAB_SIZE, PAGE_SIZE};
 use crate::shared::control::{ToServer, ToWorker};
 

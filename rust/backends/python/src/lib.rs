@@ -6,6 +6,10 @@
 //! parameter `TRITONGW_PYTHON_HOST` with the value `in_process` runs in the interpreter that runs
 //! the server instead: lowest latency, GIL and crashes shared. `model.py` cannot tell.
 //!
+//! Settings (`--backend-config=python,<name>=<value>`): `stub-timeout-seconds`, how long a worker
+//! may take to load its model and to leave, 30 by default; `slab-byte-size`, the address space of
+//! each slab, 8 GiB by default.
+//!
 //! Requests travel to a worker, and responses back, as frames in two rings of shared memory
 //! (`shared::ring`); large tensors lie in slabs, memfds that both sides map. The server receives
 //! large request bodies directly into a slab, and hands large outputs out of one. Nothing has a

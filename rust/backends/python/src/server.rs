@@ -2,6 +2,7 @@
 //! The server's side: models, instances, and the supervision of their workers.
 
 pub(crate) mod connection;
+pub(crate) mod conversation;
 pub(crate) mod encode;
 pub(crate) mod in_process;
 pub(crate) mod input_slab;

@@ -12,7 +12,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tempfile::TempDir;
-use tritongw_backend_python::host::{HostOutput, HostRequest, HostResponse, OutputData};
+use tritongw_backend_python::host::{
+    BatchReply, HostOutput, HostRequest, HostResponse, OutputData,
+};
 use tritongw_backend_python::worker::{Assignment, Next, WorkerSession, connect};
 use tritongw_backend_python::{PythonBackend, PythonBackendConfig};
 use tritongw_engine::buffer::HeapAllocator;
@@ -55,6 +57,7 @@ fn serve(mut session: WorkerSession) {
     }
     session.report_start(&Ok(())).expect("the server hears");
     let mut kept = Vec::new();
+    let mut half_answered = Vec::new();
     loop {
         match session.try_next().expect("frames are sound") {
             None => session.wait().expect("the server lives"),
@@ -65,6 +68,15 @@ fn serve(mut session: WorkerSession) {
                     result = result.and(obey(index, request, &*batch.reply));
                 }
                 batch.reply.note_compute_end();
+                for reply in half_answered.drain(..) {
+                    let reply: Arc<dyn BatchReply> = reply;
+                    reply
+                        .send(0, None, ResponseFlags::FINAL)
+                        .expect("the server hears");
+                }
+                if text(&batch.requests[0]) == "final-later" {
+                    half_answered.push(Arc::clone(&batch.reply));
+                }
                 if text(&batch.requests[0]).starts_with("keep") {
                     kept.push(batch);
                 }
@@ -74,11 +86,7 @@ fn serve(mut session: WorkerSession) {
     }
 }
 
-fn obey(
-    index: usize,
-    request: &HostRequest,
-    reply: &dyn tritongw_backend_python::host::BatchReply,
-) -> Result<()> {
+fn obey(index: usize, request: &HostRequest, reply: &dyn BatchReply) -> Result<()> {
     let command = text(request).split(' ').next().unwrap_or_default();
     let answer = |data: &[u8], flags| {
         let output = HostOutput {
@@ -120,6 +128,7 @@ fn obey(
             }
             answer(b"seen", ResponseFlags::FINAL)
         }
+        "final-later" => answer(b"answer", ResponseFlags::NONE),
         "wrong-size" => {
             let output = HostOutput {
                 name: "OUT",
@@ -334,6 +343,15 @@ fn errors_of_a_model_reach_the_client() {
         "output 'OUT': shape [3] of type FP32 takes 12 bytes, found 5"
     );
     assert_eq!(fixture.send("m", "still here").data(), b"still here");
+}
+
+#[test]
+fn the_one_response_may_come_before_its_final_flag() {
+    let fixture = Fixture::new(&[("m", "")]);
+    assert_eq!(fixture.send("m", "final-later").data(), b"answer");
+    assert_eq!(fixture.send("m", "next").data(), b"next");
+    assert_eq!(fixture.send("m", "one more").data(), b"one more");
+    assert!(fixture.is_ready("m"));
 }
 
 #[test]

@@ -178,6 +178,11 @@ impl Connection {
         !self.underway.lock().batches.is_empty()
     }
 
+    /// Returns whether a batch of that id was ever sent.
+    pub(crate) fn was_sent(&self, id: u64) -> bool {
+        (1..=self.underway.lock().last_id).contains(&id)
+    }
+
     /// Lets go of the inputs of a batch: the worker has.
     pub(crate) fn release_inputs(&self, id: u64) {
         let held = {

@@ -100,6 +100,7 @@ impl InProcessReply {
         ComputeSpan {
             start_ns: self.compute_start_ns,
             end_ns,
+            free_ns: 0,
         }
     }
 }

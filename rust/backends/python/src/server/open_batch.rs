@@ -16,6 +16,8 @@ use crate::host::{HostResponse, OutputData};
 pub(crate) struct ComputeSpan {
     pub(crate) start_ns: u64,
     pub(crate) end_ns: u64,
+    /// When the host had finished what it was given before: until then the batch waited.
+    pub(crate) free_ns: u64,
 }
 
 /// The requests of one execution that are not answered yet, and the slot they hold.
@@ -143,11 +145,11 @@ impl OpenBatch {
         }
     }
 
-    /// Returns whether the request at `index` was given up by its client, or answered.
+    /// Returns whether the request at `index` was given up by its client.
     pub(crate) fn is_cancelled(&self, index: usize) -> bool {
         let state = self.state.lock();
         let request = state.requests.get(index).and_then(Option::as_ref);
-        request.is_none_or(|request| request.is_cancelled())
+        request.is_some_and(|request| request.is_cancelled())
     }
 
     /// Returns whether nothing is left to be done: no request is open, `execute` has returned.
@@ -178,15 +180,15 @@ impl OpenBatch {
 
     /// Returns the timings of the execution; a host's word counts only where it is possible.
     fn timings(&self, span: ComputeSpan) -> ComputeTimings {
-        let reached = ComputeTimings::until_now(self.exec_start_ns);
-        let compute_start_ns = span
-            .start_ns
-            .clamp(reached.exec_start_ns, reached.exec_end_ns);
-        let compute_end_ns = span.end_ns.clamp(compute_start_ns, reached.exec_end_ns);
+        let now = ComputeTimings::until_now(self.exec_start_ns).exec_end_ns;
+        let exec_start_ns = span.free_ns.clamp(self.exec_start_ns, now);
+        let compute_start_ns = span.start_ns.clamp(exec_start_ns, now);
+        let compute_end_ns = span.end_ns.clamp(compute_start_ns, now);
         ComputeTimings {
+            exec_start_ns,
             compute_start_ns,
             compute_end_ns,
-            ..reached
+            exec_end_ns: now,
         }
     }
 }

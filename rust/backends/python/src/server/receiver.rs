@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The thread that takes what a worker sends and answers the requests.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use tritongw_engine::ResponseFlags;
 use tritongw_types::Error;
 
 use super::connection::Connection;
-use super::open_batch::ComputeSpan;
+use super::open_batch::{ComputeSpan, OpenBatch};
 use super::outputs::OutputSlab;
 use crate::host::{HostOutput, HostResponse, OutputData};
 use crate::shared::descriptor::{Descriptor, FrameKind};
@@ -23,6 +24,8 @@ pub(crate) struct Receiver {
     pub(crate) responses: Consumer,
     pub(crate) sleeper: Sleeper,
     pub(crate) outputs: OutputSlab,
+    /// When the worker had finished its last batch, by its word; 0 before the first.
+    pub(crate) free_ns: Cell<u64>,
 }
 
 /// How a worker broke the protocol.
@@ -84,25 +87,32 @@ impl Receiver {
                 .copy_out(range)
                 .ok_or("a body lies outside the slab")?;
         }
-        let Some(batch) = self.connection.batch(descriptor.batch) else {
-            return Err("a response belongs to no batch".to_owned());
-        };
         let response = match payload.as_slice() {
             [] => None,
             payload => Some(self.read(payload)?),
         };
+        let Some(batch) = self.find(descriptor)? else {
+            return Ok(());
+        };
         let flags = ResponseFlags(u32::from(descriptor.flags));
         let index = descriptor.index as usize;
-        if let Err(error) = batch.answer(index, response.as_ref(), flags, span(descriptor)) {
+        if let Err(error) = batch.answer(index, response.as_ref(), flags, self.span(descriptor)) {
             log::warn!(
                 "a response of a Python model was dropped: {}",
                 error.message()
             );
         }
-        if flags.is_final() {
-            self.connection.close_if_done(descriptor.batch);
-        }
+        self.connection.close_if_done(descriptor.batch);
         Ok(())
+    }
+
+    /// Returns the batch a frame is about; `None` if it has been answered and forgotten.
+    fn find(&self, descriptor: &Descriptor) -> Result<Option<Arc<OpenBatch>>, Violation> {
+        let batch = self.connection.batch(descriptor.batch);
+        if batch.is_none() && !self.connection.was_sent(descriptor.batch) {
+            return Err(format!("a {:?} frame belongs to no batch", descriptor.kind));
+        }
+        Ok(batch)
     }
 
     fn read<'a>(&'a self, payload: &'a [u8]) -> Result<HostResponse<'a>, Violation> {
@@ -139,24 +149,26 @@ impl Receiver {
         Ok(response)
     }
 
+    fn span(&self, descriptor: &Descriptor) -> ComputeSpan {
+        ComputeSpan {
+            start_ns: descriptor.compute_start_ns,
+            end_ns: descriptor.compute_end_ns,
+            free_ns: self.free_ns.get(),
+        }
+    }
+
     fn executed(&self, descriptor: &Descriptor, payload: &[u8]) -> Result<(), Violation> {
-        let Some(batch) = self.connection.batch(descriptor.batch) else {
-            return Err("an execution belongs to no batch".to_owned());
+        let Some(batch) = self.find(descriptor)? else {
+            return Ok(());
         };
         let result = match payload {
             [] => Ok(()),
             payload => Err(read_error(payload)?),
         };
-        batch.executed(result, span(descriptor));
+        batch.executed(result, self.span(descriptor));
+        self.free_ns.set(descriptor.compute_end_ns);
         self.connection.close_if_done(descriptor.batch);
         Ok(())
-    }
-}
-
-fn span(descriptor: &Descriptor) -> ComputeSpan {
-    ComputeSpan {
-        start_ns: descriptor.compute_start_ns,
-        end_ns: descriptor.compute_end_ns,
     }
 }
 

@@ -6,27 +6,30 @@
 //! with each worker. **Invariant:** when a worker dies its instance first stops taking work, then
 //! every request it held is answered.
 
+use std::cell::Cell;
 use std::ffi::OsString;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::event::{PollFd, PollFlags};
 use tritongw_engine::backend::{Availability, InstanceControl};
 use tritongw_engine::clock::monotonic_ns;
 use tritongw_types::{Error, Result};
 
 use super::connection::{Connection, not_healthy};
+use super::conversation::{Conversation, Deadline, Event, poll, write_log};
 use super::input_slab::InputSlab;
 use super::outputs::OutputSlab;
 use super::process::WorkerProcess;
 use super::receiver::Receiver;
 use crate::host::ModelSource;
 use crate::shared::channel::ServerChannel;
-use crate::shared::control::{LogLine, PROTOCOL_VERSION, StartOrder, ToServer, ToWorker};
+use crate::shared::control::{PROTOCOL_VERSION, StartOrder, ToServer, ToWorker};
 use crate::shared::wake::Sleeper;
 
 /// Wait before the first restart; doubled for each worker that did not live long.
@@ -153,13 +156,17 @@ impl Supervisor {
             responses: channel.responses,
             sleeper: channel.response_sleeper,
             outputs: OutputSlab::new(channel.output_slab, channel.release_flags),
+            free_ns: Cell::new(0),
         };
         let killer = process.killer()?;
         let instance_name = Arc::clone(&self.instance_name);
         let receiver = std::thread::Builder::new()
             .name("py-receiver".to_owned())
             .spawn(move || {
-                if let Err(violation) = receiver.run() {
+                // Whatever ends the receiver early, nobody takes what the worker sends any more.
+                let run = catch_unwind(AssertUnwindSafe(|| receiver.run()));
+                let run = run.unwrap_or_else(|_| Err("its receiver panicked".to_owned()));
+                if let Err(violation) = run {
                     log::error!("killing the worker of '{instance_name}': {violation}");
                     killer.kill();
                 }
@@ -200,7 +207,7 @@ impl Supervisor {
                 index,
             } => {
                 let batch = worker.connection.batch(batch);
-                let is_cancelled = batch.is_none_or(|batch| batch.is_cancelled(index as usize));
+                let is_cancelled = batch.is_some_and(|batch| batch.is_cancelled(index as usize));
                 let answer = ToWorker::Cancelled {
                     token,
                     is_cancelled,
@@ -325,128 +332,5 @@ pub(crate) fn start_order(source: ModelSource) -> StartOrder {
         protocol_version: PROTOCOL_VERSION,
         source,
         log_level: log::max_level() as usize,
-    }
-}
-
-/// Writes a worker's line as if it came from here, with the worker's file and line.
-fn write_log(line: &LogLine) {
-    let level = log::Level::iter().find(|level| *level as usize == line.level);
-    log::logger().log(
-        &log::Record::builder()
-            .level(level.unwrap_or(log::Level::Info))
-            .target("tritongw::python")
-            .file(Some(&line.file))
-            .line(Some(line.line))
-            .args(format_args!("{}", line.message))
-            .build(),
-    );
-}
-
-/// What a supervisor waits for.
-#[derive(Debug)]
-enum Event {
-    Message(ToServer),
-    Exit,
-    Stop,
-    Timeout,
-}
-
-/// A moment, by the engine's clock.
-#[derive(Clone, Copy, Debug)]
-struct Deadline(u64);
-
-impl Deadline {
-    fn after(timeout: Duration) -> Self {
-        let nanoseconds = u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX);
-        Self(monotonic_ns().saturating_add(nanoseconds))
-    }
-
-    fn remaining(self) -> Duration {
-        Duration::from_nanos(self.0.saturating_sub(monotonic_ns()))
-    }
-}
-
-/// Listening to a worker process.
-#[derive(Debug)]
-pub(crate) struct Conversation<'a> {
-    pub(crate) process: &'a WorkerProcess,
-    pub(crate) stop: Option<BorrowedFd<'a>>,
-}
-
-impl Conversation<'_> {
-    /// Waits for the answer to a start order; log lines before it are written.
-    ///
-    /// # Errors
-    /// What the worker says, or that it says nothing.
-    pub(crate) fn answer(&self, name: &str, timeout: Duration) -> Result<ToServer> {
-        let deadline = Deadline::after(timeout);
-        loop {
-            match self.next(Some(deadline)) {
-                Ok(Event::Message(ToServer::Log(line))) => write_log(&line),
-                Ok(Event::Message(ToServer::Failed { message })) => {
-                    return Err(Error::internal(message));
-                }
-                Ok(Event::Message(answer)) => return Ok(answer),
-                Ok(Event::Exit) => return Err(not_healthy(name)),
-                Ok(Event::Stop) => return Err(Error::unavailable("the model is unloaded")),
-                Ok(Event::Timeout) => {
-                    return Err(Error::internal(format!(
-                        "Timed out occurred while waiting for the stub process. Failed to \
-                         initialize model instance '{name}'"
-                    )));
-                }
-                Err(source) => {
-                    let message = format!("failed to listen to the worker of '{name}': {source}");
-                    return Err(Error::internal(message).with_source(source));
-                }
-            }
-        }
-    }
-
-    /// Waits for what happens next; what a worker said before it ended comes before its end.
-    fn next(&self, deadline: Option<Deadline>) -> std::io::Result<Event> {
-        let control = self.process.control.as_fd();
-        let mut fds = vec![
-            PollFd::from_borrowed_fd(self.process.pidfd(), PollFlags::IN),
-            PollFd::from_borrowed_fd(control, PollFlags::IN),
-        ];
-        fds.extend(
-            self.stop
-                .map(|stop| PollFd::from_borrowed_fd(stop, PollFlags::IN)),
-        );
-        if poll(&mut fds, deadline.map(Deadline::remaining))? == 0 {
-            return Ok(Event::Timeout);
-        }
-        if fds.get(2).is_some_and(|stop| !stop.revents().is_empty()) {
-            return Ok(Event::Stop);
-        }
-        if !fds[1].revents().is_empty() {
-            if let Some((message, _)) = self.process.control.receive()? {
-                return Ok(Event::Message(message));
-            }
-            // Nothing more can be said: only the end of the process is left to wait for. Whoever
-            // closed the socket and lives on is of no more use.
-            self.process.kill();
-            let mut fds = [PollFd::from_borrowed_fd(
-                self.process.pidfd(),
-                PollFlags::IN,
-            )];
-            poll(&mut fds, None)?;
-        }
-        Ok(Event::Exit)
-    }
-}
-
-fn poll(fds: &mut [PollFd<'_>], timeout: Option<Duration>) -> std::io::Result<usize> {
-    loop {
-        let timespec = timeout.map(|timeout| Timespec {
-            tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
-            tv_nsec: timeout.subsec_nanos().into(),
-        });
-        match rustix::event::poll(fds, timespec.as_ref()) {
-            Ok(ready) => return Ok(ready),
-            Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
     }
 }

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Listening to a worker process: what it says, and that it ends.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use tritongw_engine::clock::monotonic_ns;
+use tritongw_types::{Error, Result};
+
+use super::connection::not_healthy;
+use super::process::WorkerProcess;
+use crate::shared::control::{LogLine, ToServer};
+
+/// Writes a worker's line as if it came from here, with the worker's file and line.
+pub(super) fn write_log(line: &LogLine) {
+    let level = log::Level::iter().find(|level| *level as usize == line.level);
+    log::logger().log(
+        &log::Record::builder()
+            .level(level.unwrap_or(log::Level::Info))
+            .target("tritongw::python")
+            .file(Some(&line.file))
+            .line(Some(line.line))
+            .args(format_args!("{}", line.message))
+            .build(),
+    );
+}
+
+/// What a supervisor waits for.
+#[derive(Debug)]
+pub(super) enum Event {
+    Message(ToServer),
+    Exit,
+    Stop,
+    Timeout,
+}
+
+/// A moment, by the engine's clock.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Deadline(u64);
+
+impl Deadline {
+    pub(super) fn after(timeout: Duration) -> Self {
+        let nanoseconds = u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX);
+        Self(monotonic_ns().saturating_add(nanoseconds))
+    }
+
+    fn remaining(self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(monotonic_ns()))
+    }
+}
+
+/// Listening to a worker process.
+#[derive(Debug)]
+pub(crate) struct Conversation<'a> {
+    pub(crate) process: &'a WorkerProcess,
+    pub(crate) stop: Option<BorrowedFd<'a>>,
+}
+
+impl Conversation<'_> {
+    /// Waits for the answer to a start order; log lines before it are written.
+    ///
+    /// # Errors
+    /// What the worker says, or that it says nothing.
+    pub(crate) fn answer(&self, name: &str, timeout: Duration) -> Result<ToServer> {
+        let deadline = Deadline::after(timeout);
+        loop {
+            match self.next(Some(deadline)) {
+                Ok(Event::Message(ToServer::Log(line))) => write_log(&line),
+                Ok(Event::Message(ToServer::Failed { message })) => {
+                    return Err(Error::internal(message));
+                }
+                Ok(Event::Message(answer)) => return Ok(answer),
+                Ok(Event::Exit) => return Err(not_healthy(name)),
+                Ok(Event::Stop) => return Err(Error::unavailable("the model is unloaded")),
+                Ok(Event::Timeout) => {
+                    return Err(Error::internal(format!(
+                        "Timed out occurred while waiting for the stub process. Failed to \
+                         initialize model instance '{name}'"
+                    )));
+                }
+                Err(source) => {
+                    let message = format!("failed to listen to the worker of '{name}': {source}");
+                    return Err(Error::internal(message).with_source(source));
+                }
+            }
+        }
+    }
+
+    /// Waits for what happens next; what a worker said before it ended comes before its end.
+    pub(super) fn next(&self, deadline: Option<Deadline>) -> std::io::Result<Event> {
+        let control = self.process.control.as_fd();
+        let mut fds = vec![
+            PollFd::from_borrowed_fd(self.process.pidfd(), PollFlags::IN),
+            PollFd::from_borrowed_fd(control, PollFlags::IN),
+        ];
+        fds.extend(
+            self.stop
+                .map(|stop| PollFd::from_borrowed_fd(stop, PollFlags::IN)),
+        );
+        if poll(&mut fds, deadline.map(Deadline::remaining))? == 0 {
+            return Ok(Event::Timeout);
+        }
+        if fds.get(2).is_some_and(|stop| !stop.revents().is_empty()) {
+            return Ok(Event::Stop);
+        }
+        if !fds[1].revents().is_empty() {
+            if let Some((message, _)) = self.process.control.receive()? {
+                return Ok(Event::Message(message));
+            }
+            // Nothing more can be said: only the end of the process is left to wait for. Whoever
+            // closed the socket and lives on is of no more use.
+            self.process.kill();
+            let mut fds = [PollFd::from_borrowed_fd(
+                self.process.pidfd(),
+                PollFlags::IN,
+            )];
+            poll(&mut fds, None)?;
+        }
+        Ok(Event::Exit)
+    }
+}
+
+pub(super) fn poll(fds: &mut [PollFd<'_>], timeout: Option<Duration>) -> std::io::Result<usize> {
+    loop {
+        let timespec = timeout.map(|timeout| Timespec {
+            tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: timeout.subsec_nanos().into(),
+        });
+        match rustix::event::poll(fds, timespec.as_ref()) {
+            Ok(ready) => return Ok(ready),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
