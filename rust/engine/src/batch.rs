@@ -43,12 +43,6 @@ impl Batch {
         std::mem::take(&mut self.requests)
     }
 
-    /// Takes the requests out one by one, in order; those not reached stay lost to nobody: the
-    /// engine answers what is still in the batch.
-    pub fn take_first(&mut self) -> Option<Box<InferenceRequest>> {
-        (!self.requests.is_empty()).then(|| self.requests.remove(0))
-    }
-
     /// Returns the sum of the requests' batch sizes.
     pub fn batch_size(&self) -> u32 {
         self.batch_size

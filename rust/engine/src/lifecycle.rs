@@ -8,7 +8,7 @@ use tritongw_config::{
     ModelConfig, NormalizeOptions, VersionPolicy, configuration_not_provided, guess_backend, json,
     merge_backend_completion, name_after_directory, normalize, text,
 };
-use tritongw_types::{CName, Error, ErrorCode, Result};
+use tritongw_types::{CName, Error, Result};
 
 use crate::Server;
 use crate::backend::{Backend, BackendSettings, ModelContext};
@@ -60,7 +60,10 @@ impl Loader {
     ) -> Result<Vec<VersionResult>, LoadFailure> {
         let versions = directory.versions().map_err(LoadFailure::NoVersion)?;
         let config = self.base_config(directory, versions.first().copied())?;
-        let chosen = choose_versions(&config, &versions).map_err(LoadFailure::NoVersion)?;
+        warn_of_missing_versions(&config, &versions);
+        let chosen = config
+            .versions_to_load(&versions)
+            .map_err(LoadFailure::NoVersion)?;
         Ok(chosen
             .into_iter()
             .map(|version| (version, self.load_version(directory, version, &config)))
@@ -130,16 +133,15 @@ impl Loader {
         config: &ModelConfig,
     ) -> Result<Arc<Model>> {
         let backend = self.backend(config)?;
-        let context = |config: Arc<ModelConfig>| ModelContext {
+        let mut context = ModelContext {
             name: CName::new(&directory.name),
             version,
             directory: directory.path.clone(),
             settings: Arc::new(self.settings_of(backend.name())),
-            config,
+            config: Arc::new(config.clone()),
             is_auto_complete: self.is_auto_complete,
             server: Weak::clone(&self.server),
         };
-        let mut context = context(Arc::new(config.clone()));
         if self.is_auto_complete
             && let Some(completed) = backend.complete_config(&context)?
         {
@@ -189,37 +191,16 @@ fn complete(config: &ModelConfig, completed: &str) -> Result<ModelConfig> {
     ModelConfig::from_message(merged)
 }
 
-/// Chooses the versions to load (R052-R054), ascending.
-fn choose_versions(config: &ModelConfig, available: &[i64]) -> Result<Vec<i64>> {
-    let chosen: Vec<i64> = match &config.version_policy {
-        VersionPolicy::All => available.to_vec(),
-        VersionPolicy::Latest(count) => {
-            let count = usize::try_from(count.get()).unwrap_or(usize::MAX);
-            available[available.len().saturating_sub(count)..].to_vec()
-        }
-        VersionPolicy::Specific(wanted) => {
-            for version in wanted.iter().filter(|version| !available.contains(version)) {
-                log::error!(
-                    "version {version} is specified for model '{}', but the version directory is \
-                     not present",
-                    config.name
-                );
-            }
-            available
-                .iter()
-                .copied()
-                .filter(|version| wanted.contains(version))
-                .collect()
-        }
+/// Logs the versions that the policy names and the repository has not (R054).
+fn warn_of_missing_versions(config: &ModelConfig, available: &[i64]) {
+    let VersionPolicy::Specific(wanted) = &config.version_policy else {
+        return;
     };
-    if chosen.is_empty() {
-        return Err(Error::new(
-            ErrorCode::InvalidArg,
-            format!(
-                "at least one version must be available under the version policy of model '{}'",
-                config.name
-            ),
-        ));
+    for version in wanted.iter().filter(|version| !available.contains(version)) {
+        log::error!(
+            "version {version} is specified for model '{}', but the version directory is not \
+             present",
+            config.name
+        );
     }
-    Ok(chosen)
 }

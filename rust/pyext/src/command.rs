@@ -23,8 +23,6 @@ pub(crate) fn main(py: Python<'_>, argv: Vec<OsString>) -> PyResult<i32> {
         onnxruntime: OnnxRuntimeConfig {
             library: LibraryLocation::Find(Box::new(|| Python::attach(find_onnxruntime))),
         },
-        is_log_unescaped: std::env::var_os("TRITON_SERVER_ESCAPE_LOG_MESSAGES")
-            .is_some_and(|value| value == "0"),
     };
     Ok(py.detach(|| tritongw_server::main(argv, embedding)))
 }

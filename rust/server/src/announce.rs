@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use tritongw_config::{ModelConfig, ModelInput};
 use tritongw_engine::{Model, ModelVersionIndex, Server};
-use tritongw_types::{DataType, Shape};
+use tritongw_types::DataType;
 
 use crate::logging::TABLE_TARGET;
 use crate::table;
@@ -50,7 +50,7 @@ pub(crate) fn signatures(server: &Server) {
                     "{} {}{}",
                     output.name,
                     output.data_type,
-                    full_shape(config, &output.dims)
+                    config.full_output_shape(output)
                 )
             });
             vec![
@@ -76,14 +76,6 @@ pub(crate) fn example_request(server: &Server, http: SocketAddr) {
             "try it:\n  curl -s http://{http}/v2/models/{name}/infer -d '{body}'\n"
         );
     }
-}
-
-fn full_shape(config: &ModelConfig, dims: &Shape) -> Shape {
-    let mut shape = dims.clone();
-    if config.max_batch_size > 0 {
-        shape.push_front(-1);
-    }
-    shape
 }
 
 fn body(model: &Model) -> Option<String> {

@@ -27,8 +27,6 @@ pub struct Embedding {
     pub python: PythonBackendConfig,
     /// Where ONNX Runtime's library is.
     pub onnxruntime: OnnxRuntimeConfig,
-    /// Whether log messages are printed as they are (`TRITON_SERVER_ESCAPE_LOG_MESSAGES=0`, C009).
-    pub is_log_unescaped: bool,
 }
 
 impl fmt::Debug for Embedding {

@@ -20,7 +20,7 @@ use crate::{Embedding, announce, logging};
 
 /// Serves until a signal arrives, then drains.
 pub(crate) fn run(args: &ServeArgs, embedding: Embedding) -> Result<()> {
-    logging::install(args.log_options(!embedding.is_log_unescaped))?;
+    logging::install(args.log_options(is_log_escaped()))?;
     // Before anything is started, so that a signal during a long load is not lost.
     let mut signals = Signals::new([SIGINT, SIGTERM])
         .map_err(|source| Error::internal("failed to watch signals").with_source(source))?;
@@ -46,6 +46,11 @@ pub(crate) fn run(args: &ServeArgs, embedding: Embedding) -> Result<()> {
     }
     doors.close(args, &server);
     Ok(())
+}
+
+/// Returns whether log messages are quoted (C009, T039).
+fn is_log_escaped() -> bool {
+    std::env::var_os("TRITON_SERVER_ESCAPE_LOG_MESSAGES").is_none_or(|value| value != "0")
 }
 
 /// The open doors.
