@@ -24,6 +24,7 @@ pub mod parameters;
 mod repository;
 mod request;
 mod response;
+mod response_statistics;
 mod server;
 mod statistics;
 mod timer;
@@ -35,7 +36,8 @@ pub use model::Model;
 pub use model_table::ModelVersionIndex;
 pub use request::{InferenceRequest, InputTensor, ReleaseHook, RequestTimestamps, SequenceFlags};
 pub use response::{
-    InferenceResponse, OutputTensor, Responder, ResponseFlags, ResponseSink, ResponseStage,
+    InferenceResponse, OutputTensor, Responder, ResponseFlags, ResponseSink, ResponseStage, Resume,
 };
+pub use response_statistics::{ResponseOutcome, ResponseStat, ResponseTimings};
 pub use server::{Server, ServerOptions};
 pub use statistics::{BatchStat, DurationStat, FailureKind, ModelStatistics, StatisticsSnapshot};

@@ -2,6 +2,7 @@
 //! One loaded version of a model.
 
 use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use tritongw_config::{InstanceGroup, InstanceGroupKind, ModelConfig, Scheduling, TimeoutAction};
@@ -34,6 +35,8 @@ pub struct Model {
     outbox: Option<Arc<ResponseOutbox>>,
     needs_compatibility: bool,
     has_output_reshape: bool,
+    // Decoupled requests without their final response: they outlive their execution.
+    unanswered: AtomicUsize,
 }
 
 impl Model {
@@ -57,6 +60,7 @@ impl Model {
             outbox: preserves_ordering.then(Arc::default),
             needs_compatibility: needs_compatibility(config),
             has_output_reshape: config.outputs.iter().any(|output| output.reshape.is_some()),
+            unanswered: AtomicUsize::new(0),
             context,
             backend_model,
             scheduler,
@@ -114,7 +118,12 @@ impl Model {
             return Err((error, request));
         }
         let compatibility = self.compatibility(&request);
-        self.scheduler.enqueue(request, compatibility)
+        if self.config().is_decoupled {
+            request.responder().count();
+        }
+        self.scheduler
+            .enqueue(request, compatibility)
+            .inspect_err(|(_, request)| request.responder().discount())
     }
 
     pub(crate) fn cancel_queued(&self, responder: &Responder) {
@@ -149,9 +158,18 @@ impl Model {
         self.scheduler.stop();
     }
 
-    /// Returns how many requests wait or execute.
+    /// Returns how many requests wait, execute or still have responses to come.
     pub(crate) fn inflight_count(&self) -> usize {
-        self.scheduler.inflight_count()
+        let unanswered = self.unanswered.load(Ordering::Acquire);
+        self.scheduler.inflight_count().max(unanswered)
+    }
+
+    pub(crate) fn add_unanswered(&self) {
+        self.unanswered.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(crate) fn remove_unanswered(&self) {
+        self.unanswered.fetch_sub(1, Ordering::AcqRel);
     }
 
     /// Ends the instances. Must not run on an instance's thread.

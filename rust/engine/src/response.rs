@@ -32,6 +32,9 @@ impl ResponseFlags {
     }
 }
 
+/// Called once a sink has room again.
+pub type Resume = Box<dyn FnOnce() + Send>;
+
 /// Receives the responses of one request; each door brings its own.
 ///
 /// Called from whichever thread answers, with no engine lock held; it must not block. `FINAL`
@@ -39,6 +42,18 @@ impl ResponseFlags {
 pub trait ResponseSink: Send + Sync {
     /// Takes one response; `None` carries flags only.
     fn respond(&self, response: Option<Box<InferenceResponse>>, flags: ResponseFlags);
+
+    /// Returns whether the client keeps up. A decoupled model that goes on although it does not
+    /// is never refused, but what it sends takes memory until the client has read it.
+    fn has_room(&self) -> bool {
+        true
+    }
+
+    /// Calls `resume` as soon as [`Self::has_room`] holds, or nobody reads any more: at once, or
+    /// later from another thread.
+    fn when_room(&self, resume: Resume) {
+        resume();
+    }
 }
 
 /// Sees responses between the backend and the sink, innermost first: ordering, cache insertion,
@@ -217,6 +232,8 @@ pub struct Responder {
     stages: SmallVec<[Arc<dyn ResponseStage>; 1]>,
     is_cancelled: AtomicBool,
     is_final_sent: AtomicBool,
+    // Whether its model counts it among the unanswered.
+    is_counted: AtomicBool,
     sent_count: AtomicU64,
     /// Names the request in the queue of its model, for cancellation.
     pub(crate) queue_ticket: Mutex<Option<Ticket>>,
@@ -238,6 +255,7 @@ impl Responder {
             stages: SmallVec::new(),
             is_cancelled: AtomicBool::new(false),
             is_final_sent: AtomicBool::new(false),
+            is_counted: AtomicBool::new(false),
             sent_count: AtomicU64::new(0),
             queue_ticket: Mutex::new(None),
         }
@@ -320,6 +338,51 @@ impl Responder {
         self.is_cancelled.load(Ordering::Acquire)
     }
 
+    /// Returns whether the client keeps up with the responses, or has given the request up.
+    pub fn has_room(&self) -> bool {
+        self.is_cancelled() || self.sink.has_room()
+    }
+
+    /// Calls `resume` once [`Self::has_room`] holds: at once, or later from another thread, which
+    /// must not be held up. For backends that cannot wait where they are.
+    pub fn when_room(&self, resume: Resume) {
+        if self.has_room() {
+            resume();
+        } else {
+            self.sink.when_room(resume);
+        }
+    }
+
+    /// Blocks until [`Self::has_room`] holds: how a decoupled backend, between two responses,
+    /// adapts to its client.
+    pub fn wait_for_room(&self) {
+        if self.has_room() {
+            return;
+        }
+        let (sender, receiver) = std::sync::mpsc::sync_channel(1);
+        let resume = move || {
+            // The channel has room for the one message.
+            let _ = sender.send(());
+        };
+        self.sink.when_room(Box::new(resume));
+        // A sink that goes without a word has nobody who reads.
+        let _ = receiver.recv();
+    }
+
+    /// Notes that the model waits for the final response.
+    pub(crate) fn count(&self) {
+        if !self.is_counted.swap(true, Ordering::AcqRel) {
+            self.model.add_unanswered();
+        }
+    }
+
+    /// Notes that the model waits no longer.
+    pub(crate) fn discount(&self) {
+        if self.is_counted.swap(false, Ordering::AcqRel) {
+            self.model.remove_unanswered();
+        }
+    }
+
     /// Adds a stage before the sink; only before the request is sent off.
     pub fn add_stage(&mut self, stage: Arc<dyn ResponseStage>) {
         self.stages.push(stage);
@@ -329,6 +392,9 @@ impl Responder {
         match self.stages.first() {
             None => self.sink.respond(response, flags),
             Some(stage) => stage.pass(response, flags, &self.sink_after(1)),
+        }
+        if flags.is_final() {
+            self.discount();
         }
     }
 

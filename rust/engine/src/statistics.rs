@@ -10,6 +10,9 @@ use parking_lot::Mutex;
 use crate::clock::{monotonic_ns, unix_ms};
 use crate::instance::ComputeTimings;
 use crate::request::InferenceRequest;
+use crate::response_statistics::{
+    ResponseOutcome, ResponseStat, ResponseStatistics, ResponseTimings,
+};
 
 /// Why a request failed: the `reason` label of `nv_inference_request_failure` (X002).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +49,13 @@ pub struct DurationStat {
     pub count: u64,
     /// How long in all, in nanoseconds.
     pub ns: u64,
+}
+
+impl DurationStat {
+    pub(crate) fn add(&mut self, ns: u64) {
+        self.count += 1;
+        self.ns += ns;
+    }
 }
 
 #[derive(Debug, Default)]
@@ -94,6 +104,7 @@ pub struct ModelStatistics {
     pending_count: AtomicU64,
     load_duration_ns: AtomicU64,
     batches: Mutex<BTreeMap<u32, BatchStat>>,
+    responses: ResponseStatistics,
 }
 
 /// [`ModelStatistics`] at one moment.
@@ -123,6 +134,8 @@ pub struct StatisticsSnapshot {
     pub load_duration_ns: u64,
     /// Executions by batch size.
     pub batches: BTreeMap<u32, BatchStat>,
+    /// Responses of decoupled requests by their index, from 0 (T007).
+    pub responses: BTreeMap<u64, ResponseStat>,
 }
 
 impl StatisticsSnapshot {
@@ -180,10 +193,7 @@ impl ModelStatistics {
     /// that a client that has its answer sees the execution.
     pub fn report_batch(&self, batch_size: u32, timings: &ComputeTimings) {
         self.execution_count.fetch_add(1, Ordering::Relaxed);
-        let add = |stat: &mut DurationStat, from: u64, to: u64| {
-            stat.count += 1;
-            stat.ns += to.saturating_sub(from);
-        };
+        let add = |stat: &mut DurationStat, from: u64, to: u64| stat.add(to.saturating_sub(from));
         let mut batches = self.batches.lock();
         let stat = batches.entry(batch_size.max(1)).or_default();
         add(
@@ -201,6 +211,12 @@ impl ModelStatistics {
             timings.compute_end_ns,
             timings.exec_end_ns,
         );
+    }
+
+    /// Counts one response of a decoupled request (T007). Call it before the response is sent, so
+    /// that a client that has it sees it in the statistics.
+    pub fn report_response(&self, index: u64, outcome: ResponseOutcome, timings: ResponseTimings) {
+        self.responses.report(index, outcome, timings);
     }
 
     pub(crate) fn report_failure(&self, request: &InferenceRequest, kind: FailureKind) {
@@ -236,6 +252,7 @@ impl ModelStatistics {
             pending_count: self.pending_count.load(Ordering::Relaxed),
             load_duration_ns: self.load_duration_ns.load(Ordering::Relaxed),
             batches: self.batches.lock().clone(),
+            responses: self.responses.snapshot(),
         }
     }
 }

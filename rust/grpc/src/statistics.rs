@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-use tritongw_engine::{BatchStat, DurationStat, Model, Server, StatisticsSnapshot};
+use tritongw_engine::{BatchStat, DurationStat, Model, ResponseStat, Server, StatisticsSnapshot};
 use tritongw_protocol::pb;
 use tritongw_types::Result;
 
@@ -38,9 +38,23 @@ fn one_model(model: &Model, statistics: &StatisticsSnapshot) -> pb::ModelStatist
             cache_hit: duration(DurationStat::default()),
             cache_miss: duration(DurationStat::default()),
         }),
+        response_stats: statistics.responses.iter().map(response).collect(),
         batch_stats: statistics.batches.iter().map(batch).collect(),
         ..pb::ModelStatistics::default()
     }
+}
+
+/// Responses of decoupled requests, by their index as text (T007).
+fn response((index, stat): (&u64, &ResponseStat)) -> (String, pb::InferResponseStatistics) {
+    let statistics = pb::InferResponseStatistics {
+        compute_infer: duration(stat.compute_infer),
+        compute_output: duration(stat.compute_output),
+        success: duration(stat.success),
+        fail: duration(stat.fail),
+        empty_response: duration(stat.empty_response),
+        cancel: duration(stat.cancel),
+    };
+    (index.to_string(), statistics)
 }
 
 fn batch((size, stat): (&u32, &BatchStat)) -> pb::InferBatchStatistics {

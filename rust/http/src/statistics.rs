@@ -35,12 +35,11 @@ fn write_model(writer: &mut Writer, model: &Model, statistics: &StatisticsSnapsh
     writer.integer(statistics.execution_count);
     writer.key("inference_stats");
     write_durations(writer, &inference_stats(statistics));
-    // Filled by decoupled models only, and by backends that report their memory.
     writer.key("response_stats");
-    writer.begin_object();
-    writer.end_object();
+    write_responses(writer, statistics);
     writer.key("batch_stats");
     write_batches(writer, statistics);
+    // Filled by backends that report their memory.
     writer.key("memory_usage");
     writer.begin_array();
     writer.end_array();
@@ -59,6 +58,24 @@ fn inference_stats(statistics: &StatisticsSnapshot) -> [(&'static str, DurationS
         ("cache_hit", DurationStat::default()),
         ("cache_miss", DurationStat::default()),
     ]
+}
+
+/// Writes the responses of decoupled requests by their index (T007).
+fn write_responses(writer: &mut Writer, statistics: &StatisticsSnapshot) {
+    writer.begin_object();
+    for (index, stat) in &statistics.responses {
+        writer.key(itoa::Buffer::new().format(*index));
+        let durations = [
+            ("compute_infer", stat.compute_infer),
+            ("compute_output", stat.compute_output),
+            ("success", stat.success),
+            ("fail", stat.fail),
+            ("empty_response", stat.empty_response),
+            ("cancel", stat.cancel),
+        ];
+        write_durations(writer, &durations);
+    }
+    writer.end_object();
 }
 
 fn write_batches(writer: &mut Writer, statistics: &StatisticsSnapshot) {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
+use tritongw_backend_decoupled::{RepeatBackend, SquareBackend};
 use tritongw_backend_identity::IdentityBackend;
 use tritongw_backend_onnxruntime::OnnxRuntimeBackend;
 use tritongw_backend_python::PythonBackend;
@@ -26,6 +27,8 @@ pub(crate) fn run(args: &ServeArgs, embedding: Embedding) -> Result<()> {
         .map_err(|source| Error::internal("failed to watch signals").with_source(source))?;
     let backends: Vec<Arc<dyn Backend>> = vec![
         Arc::new(IdentityBackend),
+        Arc::new(RepeatBackend),
+        Arc::new(SquareBackend),
         Arc::new(OnnxRuntimeBackend::new(embedding.onnxruntime)),
         Arc::new(PythonBackend::new(embedding.python)),
     ];

@@ -5,7 +5,11 @@ use std::fmt;
 
 use parking_lot::Mutex;
 use tritongw_engine::batch::{Batch, ExecutionPermit, Requests};
-use tritongw_engine::{ComputeTimings, InferenceRequest, InferenceResponse, ResponseFlags};
+use tritongw_engine::clock::monotonic_ns;
+use tritongw_engine::{
+    ComputeTimings, InferenceRequest, InferenceResponse, Responder, ResponseFlags, ResponseOutcome,
+    ResponseTimings,
+};
 use tritongw_types::{Error, Result};
 
 use super::outputs::check_size;
@@ -34,6 +38,8 @@ struct State {
     requests: Vec<Option<Box<InferenceRequest>>>,
     permit: Option<ExecutionPermit>,
     is_counted: bool,
+    // When the last response to each request was complete, 0 before the first.
+    responded_ns: Vec<u64>,
 }
 
 impl OpenBatch {
@@ -41,6 +47,7 @@ impl OpenBatch {
     pub(crate) fn take(batch: &mut Batch, is_decoupled: bool) -> Self {
         let requests: Requests = batch.take_requests();
         let state = State {
+            responded_ns: vec![0; requests.len()],
             requests: requests.into_iter().map(Some).collect(),
             permit: batch.take_permit(),
             is_counted: false,
@@ -65,7 +72,7 @@ impl OpenBatch {
         span: ComputeSpan,
     ) -> Result<()> {
         if self.is_decoupled && !flags.is_final() {
-            return self.answer_more(index, response, flags);
+            return self.answer_more(index, response, flags, span);
         }
         let Some(response) = response else {
             // A model that is not decoupled has sent its one response before, without the flag.
@@ -78,7 +85,12 @@ impl OpenBatch {
         let request = self.take_request(index)?;
         let timings = self.timings(span);
         self.count(&request, &timings);
+        let output_start_ns = monotonic_ns();
         let filled = fill(request.responder().new_response(), response);
+        if self.is_decoupled {
+            let outcome = outcome(&filled);
+            self.count_response(index, request.responder(), outcome, output_start_ns, span);
+        }
         request.finish(filled, &timings);
         Ok(())
     }
@@ -89,6 +101,7 @@ impl OpenBatch {
         index: usize,
         response: Option<&HostResponse<'_>>,
         flags: ResponseFlags,
+        span: ComputeSpan,
     ) -> Result<()> {
         let responder = {
             let state = self.state.lock();
@@ -98,7 +111,10 @@ impl OpenBatch {
         let Some(response) = response else {
             return Ok(());
         };
-        let response = fill(responder.new_response(), response).unwrap_or_else(|error| {
+        let output_start_ns = monotonic_ns();
+        let filled = fill(responder.new_response(), response);
+        self.count_response(index, &responder, outcome(&filled), output_start_ns, span);
+        let response = filled.unwrap_or_else(|error| {
             let mut response = responder.new_response();
             response.set_error(error);
             response
@@ -111,6 +127,12 @@ impl OpenBatch {
         let request = self.take_request(index)?;
         let timings = self.timings(span);
         self.count(&request, &timings);
+        let outcome = if request.is_cancelled() {
+            ResponseOutcome::Cancelled
+        } else {
+            ResponseOutcome::Empty
+        };
+        self.count_response(index, request.responder(), outcome, monotonic_ns(), span);
         request
             .model()
             .statistics()
@@ -178,6 +200,31 @@ impl OpenBatch {
         }
     }
 
+    /// Counts one response of a decoupled request, complete now (T007).
+    fn count_response(
+        &self,
+        index: usize,
+        responder: &Responder,
+        outcome: ResponseOutcome,
+        output_start_ns: u64,
+        span: ComputeSpan,
+    ) {
+        let has_output = outcome == ResponseOutcome::Success;
+        let end_ns = monotonic_ns();
+        let first_ns = span.start_ns.clamp(self.exec_start_ns, end_ns);
+        let start_ns = match self.state.lock().responded_ns.get_mut(index) {
+            Some(responded_ns) => std::mem::replace(responded_ns, end_ns).max(first_ns),
+            None => first_ns,
+        };
+        let timings = ResponseTimings {
+            start_ns,
+            output_start_ns: has_output.then_some(output_start_ns),
+            end_ns,
+        };
+        let statistics = responder.model().statistics();
+        statistics.report_response(responder.sent_count(), outcome, timings);
+    }
+
     /// Returns the timings of the execution; a host's word counts only where it is possible.
     fn timings(&self, span: ComputeSpan) -> ComputeTimings {
         let now = ComputeTimings::until_now(self.exec_start_ns).exec_end_ns;
@@ -203,6 +250,13 @@ impl fmt::Debug for OpenBatch {
 
 fn answered_before() -> Error {
     Error::internal("the request was answered before, or never asked")
+}
+
+fn outcome(filled: &Result<Box<InferenceResponse>>) -> ResponseOutcome {
+    match filled {
+        Ok(response) if response.error().is_none() => ResponseOutcome::Success,
+        _ => ResponseOutcome::Fail,
+    }
 }
 
 /// Moves what the model answered into the engine's response, in memory of the request's door.
