@@ -21,6 +21,14 @@ pub(crate) fn now() -> Timestamp {
     Timestamp::from_nanos(monotonic_ns())
 }
 
+/// Returns nanoseconds since the Unix epoch, for traces that leave the machine (T033).
+pub(crate) fn unix_ns() -> u64 {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}
+
 /// Returns milliseconds since the Unix epoch, for `last_inference` (T002).
 pub(crate) fn unix_ms() -> u64 {
     let since = SystemTime::now()

@@ -28,6 +28,7 @@ mod response_statistics;
 mod server;
 mod statistics;
 mod timer;
+pub mod trace;
 mod validation;
 
 pub use deferral::{defer_dispatch_on_this_thread, dispatch_deferred};

@@ -94,6 +94,9 @@ impl ModelScheduler {
             return Err((error, request));
         }
         request.timestamps.queue_start_ns = monotonic_ns();
+        if let Some(trace) = request.trace() {
+            trace.queued(&request);
+        }
         let responder = Arc::clone(request.responder());
         let arrival = arrival(request, compatibility);
         self.statistics.add_pending();
@@ -267,6 +270,11 @@ impl ModelScheduler {
                 reject_error(RejectReason::Cancelled),
                 FailureKind::Cancelled,
             );
+        }
+        for request in &requests {
+            if let Some(trace) = request.trace() {
+                trace.dispatched(request);
+            }
         }
         if !requests.is_empty() {
             instance.submit(Batch::new(requests, batch_size, permit));

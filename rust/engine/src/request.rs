@@ -16,6 +16,7 @@ use crate::instance::ComputeTimings;
 use crate::ordering::OrderStage;
 use crate::response::{InferenceResponse, Responder, ResponseFlags, ResponseSink};
 use crate::statistics::FailureKind;
+use crate::trace::{Activity, InferenceTrace};
 
 /// Place of a request in its sequence; numbers are those of `TRITONSERVER_RequestFlag`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -141,6 +142,7 @@ pub struct InferenceRequest {
     order: Option<Arc<OrderStage>>,
     release_hooks: SmallVec<[ReleaseHook; 0]>,
     pub(crate) timestamps: RequestTimestamps,
+    trace: Option<Arc<InferenceTrace>>,
     is_null: bool,
 }
 
@@ -163,6 +165,7 @@ impl InferenceRequest {
             order: None,
             release_hooks: SmallVec::new(),
             timestamps: RequestTimestamps::default(),
+            trace: None,
             is_null: false,
         })
     }
@@ -311,6 +314,16 @@ impl InferenceRequest {
         self.timestamps
     }
 
+    /// Returns the trace, if the request is one that is traced.
+    pub fn trace(&self) -> Option<&Arc<InferenceTrace>> {
+        self.trace.as_ref()
+    }
+
+    /// Has the request traced; before [`Self::set_response_handler`], which tells the responder.
+    pub fn set_trace(&mut self, trace: Option<Arc<InferenceTrace>>) {
+        self.trace = trace;
+    }
+
     /// Decides where responses go and their memory comes from; once before each sending.
     pub fn set_response_handler(
         &mut self,
@@ -319,6 +332,7 @@ impl InferenceRequest {
     ) -> &Arc<Responder> {
         let model = Arc::clone(&self.model);
         let mut responder = Responder::new(model, self.id.clone(), allocator, sink);
+        responder.trace.clone_from(&self.trace);
         self.order = self.model.order_stage();
         if let Some(order) = &self.order {
             let stage: Arc<OrderStage> = Arc::clone(order);
@@ -363,6 +377,9 @@ impl InferenceRequest {
     /// Ends the backend's ownership: the newest release hook gets the request, without one it is
     /// dropped.
     pub fn release(mut self: Box<Self>) {
+        if let Some(trace) = self.trace.take() {
+            trace.record(Activity::RequestEnd);
+        }
         if let Some(hook) = self.release_hooks.pop() {
             hook(self);
         }
@@ -378,9 +395,7 @@ impl InferenceRequest {
             .as_ref()
             .is_ok_and(|response| response.error().is_none());
         // Counted before it is sent: a client that has its answer sees it in the statistics.
-        self.model
-            .statistics()
-            .report_request(&self, is_success, timings);
+        self.report(is_success, timings);
         let sent = match result {
             Ok(response) => self.responder().send(Some(response), ResponseFlags::FINAL),
             Err(error) => {
@@ -392,6 +407,17 @@ impl InferenceRequest {
             log::error!("{}{}", self.log_prefix(), error.message());
         }
         self.release();
+    }
+
+    /// Counts the request and notes in its trace how it was executed; for backends that do not
+    /// [`Self::finish`] it.
+    pub fn report(&self, is_success: bool, timings: &ComputeTimings) {
+        self.model
+            .statistics()
+            .report_request(self, is_success, timings);
+        if let Some(trace) = &self.trace {
+            trace.computed(timings);
+        }
     }
 
     /// Answers a request that never reached its backend, counts the failure and releases it.

@@ -15,6 +15,7 @@ use tritongw_types::{
 
 use crate::Model;
 use crate::buffer::{OutputBuffer, ResponseAllocator};
+use crate::trace::InferenceTrace;
 
 /// Flags that accompany a response; numbers are those of `TRITONSERVER_ResponseCompleteFlag`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -237,6 +238,7 @@ pub struct Responder {
     sent_count: AtomicU64,
     /// Names the request in the queue of its model, for cancellation.
     pub(crate) queue_ticket: Mutex<Option<Ticket>>,
+    pub(crate) trace: Option<Arc<InferenceTrace>>,
 }
 
 impl Responder {
@@ -258,6 +260,7 @@ impl Responder {
             is_counted: AtomicBool::new(false),
             sent_count: AtomicU64::new(0),
             queue_ticket: Mutex::new(None),
+            trace: None,
         }
     }
 
@@ -389,6 +392,9 @@ impl Responder {
     }
 
     fn deliver(&self, response: Option<Box<InferenceResponse>>, flags: ResponseFlags) {
+        if let Some(trace) = &self.trace {
+            trace.responded(response.as_deref());
+        }
         match self.stages.first() {
             None => self.sink.respond(response, flags),
             Some(stage) => stage.pass(response, flags, &self.sink_after(1)),

@@ -21,6 +21,7 @@ use crate::repository::{ModelDirectory, list_models};
 use crate::request::InferenceRequest;
 use crate::statistics::StatisticsSnapshot;
 use crate::timer::Timer;
+use crate::trace::{TraceManager, TraceOptions};
 
 /// What this server announces (P044), in this order.
 const EXTENSIONS: [&str; 13] = [
@@ -58,6 +59,8 @@ pub struct ServerOptions {
     pub load_retry_count: u32,
     /// Settings by backend; under the empty name those of every backend (C083).
     pub backend_settings: BTreeMap<String, BackendSettings>,
+    /// How to trace requests (C081).
+    pub trace: TraceOptions,
 }
 
 impl Default for ServerOptions {
@@ -71,6 +74,7 @@ impl Default for ServerOptions {
             load_thread_count: 4,
             load_retry_count: 0,
             backend_settings: BTreeMap::new(),
+            trace: TraceOptions::default(),
         }
     }
 }
@@ -81,6 +85,7 @@ pub struct Server {
     is_strict_readiness: bool,
     table: ArcSwap<ModelTable>,
     is_exiting: AtomicBool,
+    traces: TraceManager,
 }
 
 impl Server {
@@ -95,6 +100,7 @@ impl Server {
             is_strict_readiness: options.is_strict_readiness,
             table: ArcSwap::default(),
             is_exiting: AtomicBool::new(false),
+            traces: TraceManager::new(options.trace)?,
         });
         let mut directories: BTreeMap<String, Vec<ModelDirectory>> = BTreeMap::new();
         for repository in &options.model_repositories {
@@ -219,6 +225,11 @@ impl Server {
         Ok(models.into_iter().map(snapshot).collect())
     }
 
+    /// Returns who decides which requests are traced.
+    pub fn traces(&self) -> &TraceManager {
+        &self.traces
+    }
+
     /// Takes a request: validates it and queues it. The answer goes to its response handler,
     /// possibly before this returns.
     ///
@@ -235,6 +246,9 @@ impl Server {
             ));
         }
         request.timestamps.request_start_ns = monotonic_ns();
+        if let Some(trace) = request.trace() {
+            trace.begin(&request);
+        }
         let model = Arc::clone(request.model());
         model.enqueue(request)
     }
@@ -259,6 +273,7 @@ impl Server {
         }
         self.table.store(Arc::default());
         models.iter().for_each(|model| model.shut_down());
+        self.traces.stop();
     }
 }
 

@@ -196,6 +196,7 @@ impl ServeArgs {
             load_thread_count: self.model_load_thread_count,
             load_retry_count: self.model_load_retry_count,
             backend_settings,
+            ..ServerOptions::default()
         }
     }
 

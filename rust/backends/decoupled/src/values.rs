@@ -48,7 +48,7 @@ pub(crate) fn release(request: Box<InferenceRequest>, start_ns: u64) {
     };
     let statistics = request.model().statistics();
     statistics.report_batch(1, &timings);
-    statistics.report_request(&request, true, &timings);
+    request.report(true, &timings);
     request.release();
 }
 

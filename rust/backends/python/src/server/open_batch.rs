@@ -133,10 +133,7 @@ impl OpenBatch {
             ResponseOutcome::Empty
         };
         self.count_response(index, request.responder(), outcome, monotonic_ns(), span);
-        request
-            .model()
-            .statistics()
-            .report_request(&request, true, &timings);
+        request.report(true, &timings);
         let sent = request.responder().send(None, ResponseFlags::FINAL);
         request.release();
         sent
