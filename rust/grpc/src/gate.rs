@@ -4,9 +4,13 @@
 use hyper::StatusCode;
 use hyper::header::{CONTENT_TYPE, TE};
 use hyper::http::request::Parts;
+use tritongw_types::RestrictedApis;
 
 use crate::method::Method;
 use crate::status::{Code, Status};
+
+/// What stands before the name of a key in the metadata of a call (P037).
+pub const RESTRICTED_HEADER_PREFIX: &str = "triton-grpc-protocol-";
 
 /// Why a request is not let in.
 #[derive(Debug, PartialEq, Eq)]
@@ -18,7 +22,11 @@ pub(crate) enum Refusal {
 }
 
 /// Lets a call in and tells its method.
-pub(crate) fn admit(head: &Parts, is_stopping: bool) -> Result<Method, Refusal> {
+pub(crate) fn admit(
+    head: &Parts,
+    restricted: &RestrictedApis,
+    is_stopping: bool,
+) -> Result<Method, Refusal> {
     if !is_grpc(head) {
         return Err(Refusal::Http(StatusCode::UNSUPPORTED_MEDIA_TYPE));
     }
@@ -31,6 +39,14 @@ pub(crate) fn admit(head: &Parts, is_stopping: bool) -> Result<Method, Refusal> 
     }
     let method =
         Method::from_path(head.uri.path()).ok_or_else(|| refused(Code::Unimplemented, ""))?;
+    if let Some(key) = restricted.key(method.group()) {
+        let mut presented = head.headers.get_all(key.header()).iter();
+        if !presented.any(|value| key.opens_with(value.as_bytes())) {
+            let header = key.header();
+            let message = format!("This protocol is restricted, expecting header '{header}'");
+            return Err(refused(Code::Unavailable, &message));
+        }
+    }
     if is_stopping && method.is_inference() {
         return Err(refused(
             Code::Unavailable,
@@ -54,8 +70,15 @@ fn is_grpc(head: &Parts) -> bool {
 #[cfg(test)]
 mod tests {
     use hyper::Request;
+    use hyper::header::HeaderValue;
+    use tritongw_types::ApiGroup;
 
     use super::*;
+    use crate::method::METHODS;
+
+    fn open() -> RestrictedApis {
+        RestrictedApis::default()
+    }
 
     const MODEL_INFER: &str = "/inference.GRPCInferenceService/ModelInfer";
 
@@ -75,7 +98,7 @@ mod tests {
             "application/grpc+proto",
             "application/grpc;x=y",
         ] {
-            let admitted = admit(&head("POST", MODEL_INFER, content_type), false);
+            let admitted = admit(&head("POST", MODEL_INFER, content_type), &open(), false);
             assert_eq!(admitted, Ok(Method::ModelInfer), "{content_type}");
         }
     }
@@ -83,33 +106,67 @@ mod tests {
     #[test]
     fn what_is_no_grpc_call_is_refused() {
         for content_type in ["application/json", "application/grpc-web", ""] {
-            let refusal = admit(&head("POST", MODEL_INFER, content_type), false);
+            let refusal = admit(&head("POST", MODEL_INFER, content_type), &open(), false);
             let expected = Refusal::Http(StatusCode::UNSUPPORTED_MEDIA_TYPE);
             assert_eq!(refusal, Err(expected), "{content_type}");
         }
         let mut without_te = head("POST", MODEL_INFER, "application/grpc");
         without_te.headers.remove(TE);
         let refusal = refused(Code::Unknown, "Missing or bad te header");
-        assert_eq!(admit(&without_te, false), Err(refusal));
-        let get = admit(&head("GET", MODEL_INFER, "application/grpc"), false);
+        assert_eq!(admit(&without_te, &open(), false), Err(refusal));
+        let get = admit(
+            &head("GET", MODEL_INFER, "application/grpc"),
+            &open(),
+            false,
+        );
         assert_eq!(get, Err(refused(Code::Unknown, "Bad method header")));
     }
 
     #[test]
     fn unknown_methods_are_unimplemented() {
         for path in ["/inference.GRPCInferenceService/Nope", "/nope.Nope/X", "/"] {
-            let refusal = admit(&head("POST", path, "application/grpc"), false);
+            let refusal = admit(&head("POST", path, "application/grpc"), &open(), false);
             assert_eq!(refusal, Err(refused(Code::Unimplemented, "")), "{path}");
         }
     }
 
     #[test]
     fn a_stopping_server_refuses_inference_only() {
-        let refusal = admit(&head("POST", MODEL_INFER, "application/grpc"), true);
+        let refusal = admit(
+            &head("POST", MODEL_INFER, "application/grpc"),
+            &open(),
+            true,
+        );
         let message = "GRPC server is shutting down and has stopped accepting new requests.";
         assert_eq!(refusal, Err(refused(Code::Unavailable, message)));
         let live = "/inference.GRPCInferenceService/ServerLive";
-        let admitted = admit(&head("POST", live, "application/grpc"), true);
+        let admitted = admit(&head("POST", live, "application/grpc"), &open(), true);
         assert_eq!(admitted, Ok(Method::ServerLive));
+    }
+
+    #[test]
+    fn every_method_is_closed_with_its_group_and_no_other() {
+        for group in ApiGroup::ALL {
+            let text = format!("{}:k=secret", group.as_str());
+            let restricted = RestrictedApis::parse([text.as_str()], RESTRICTED_HEADER_PREFIX);
+            let restricted = restricted.expect("a restriction");
+            for (service, name, method) in METHODS {
+                let mut call = head("POST", &format!("/{service}/{name}"), "application/grpc");
+                let message = "This protocol is restricted, expecting header \
+                               'triton-grpc-protocol-k'";
+                let expected = if method.group() == group {
+                    Err(refused(Code::Unavailable, message))
+                } else {
+                    Ok(method)
+                };
+                assert_eq!(admit(&call, &restricted, false), expected, "{name}");
+                for (value, opens) in [("secre", false), ("secrets", false), ("secret", true)] {
+                    let value = HeaderValue::from_static(value);
+                    call.headers.insert("triton-grpc-protocol-k", value);
+                    let admitted = admit(&call, &restricted, false).is_ok();
+                    assert_eq!(admitted, opens || method.group() != group, "{name}");
+                }
+            }
+        }
     }
 }

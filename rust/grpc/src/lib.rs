@@ -34,4 +34,5 @@ mod status;
 mod task;
 mod version;
 
+pub use gate::RESTRICTED_HEADER_PREFIX;
 pub use server::{GrpcOptions, GrpcServer};

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+use tritongw_types::ApiGroup;
 
 /// A method of one of the two services.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +32,7 @@ const INFERENCE_SERVICE: &str = "inference.GRPCInferenceService";
 const HEALTH_SERVICE: &str = "grpc.health.v1.Health";
 
 /// The methods with their names on the wire; the one called most comes first.
-const METHODS: [(&str, &str, Method); 22] = [
+pub(crate) const METHODS: [(&str, &str, Method); 22] = [
     (INFERENCE_SERVICE, "ModelInfer", Method::ModelInfer),
     (INFERENCE_SERVICE, "ServerLive", Method::ServerLive),
     (INFERENCE_SERVICE, "ServerReady", Method::ServerReady),
@@ -108,6 +109,32 @@ impl Method {
             .iter()
             .find(|(of_service, of_name, _)| *of_name == name && *of_service == service)
             .map(|(_, _, method)| *method)
+    }
+
+    /// Returns the group an operator restricts it with (C100-C108).
+    pub(crate) fn group(self) -> ApiGroup {
+        match self {
+            Self::ServerLive
+            | Self::ServerReady
+            | Self::ModelReady
+            | Self::HealthCheck
+            | Self::HealthWatch => ApiGroup::Health,
+            Self::ServerMetadata | Self::ModelMetadata => ApiGroup::Metadata,
+            Self::ModelInfer | Self::ModelStreamInfer => ApiGroup::Inference,
+            Self::ModelConfig => ApiGroup::ModelConfig,
+            Self::ModelStatistics => ApiGroup::Statistics,
+            Self::RepositoryIndex | Self::RepositoryModelLoad | Self::RepositoryModelUnload => {
+                ApiGroup::ModelRepository
+            }
+            Self::SystemSharedMemoryStatus
+            | Self::SystemSharedMemoryRegister
+            | Self::SystemSharedMemoryUnregister
+            | Self::CudaSharedMemoryStatus
+            | Self::CudaSharedMemoryRegister
+            | Self::CudaSharedMemoryUnregister => ApiGroup::SharedMemory,
+            Self::TraceSetting => ApiGroup::Trace,
+            Self::LogSettings => ApiGroup::Logging,
+        }
     }
 
     /// Returns whether the method takes tensors, and so ends first when the server stops.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 use tritongw_engine::Server;
-use tritongw_types::{Error, Result};
+use tritongw_types::{Error, RestrictedApis, Result};
 
 use crate::drain::Drain;
 use crate::network::{NetworkThread, runtime};
@@ -30,6 +30,9 @@ pub struct GrpcOptions {
     pub thread_count: usize,
     /// Largest message received or sent, in bytes (P133).
     pub max_message_size: usize,
+    /// Groups of methods that need a key in their metadata; their headers begin with
+    /// [`RESTRICTED_HEADER_PREFIX`](crate::RESTRICTED_HEADER_PREFIX) (C065).
+    pub restricted_protocols: RestrictedApis,
     /// Calls that may be under way on one connection; more wait at the client.
     pub max_concurrent_streams: u32,
     /// How often an idle client is asked whether it is there (`--grpc-keepalive-time`).
@@ -46,6 +49,7 @@ impl Default for GrpcOptions {
             reuse_port: false,
             thread_count: 2,
             max_message_size: i32::MAX as usize,
+            restricted_protocols: RestrictedApis::default(),
             max_concurrent_streams: 4096,
             keepalive_interval: Some(Duration::from_secs(7200)),
             keepalive_timeout: Duration::from_secs(20),
@@ -89,11 +93,7 @@ impl GrpcServer {
         let builder = connection::builder(options);
         let mut threads = Vec::with_capacity(runtimes.len());
         for (index, (runtime, receiver)) in runtimes.into_iter().zip(receivers).enumerate() {
-            let service = Service::new(
-                Arc::clone(server),
-                Arc::clone(&drain),
-                options.max_message_size,
-            );
+            let service = Service::new(Arc::clone(server), Arc::clone(&drain), options);
             let thread = NetworkThread {
                 builder: builder.clone(),
                 service: Arc::new(service),

@@ -10,6 +10,7 @@ use hyper::body::Incoming;
 use hyper::{HeaderMap, Request, Response};
 use tritongw_engine::Server;
 use tritongw_engine::buffer::{HeapAllocator, RequestBuffer};
+use tritongw_types::RestrictedApis;
 
 use crate::body::{GrpcBody, answer, http_refusal};
 use crate::codec::Segments;
@@ -20,6 +21,7 @@ use crate::gate::{Refusal, admit};
 use crate::method::Method;
 use crate::panic_guard::guarded;
 use crate::receive::receive_message;
+use crate::server::GrpcOptions;
 use crate::status::{Code, Status};
 use crate::{control, infer};
 
@@ -29,15 +31,17 @@ pub(crate) struct Service {
     drain: Arc<Drain>,
     allocator: Arc<HeapAllocator>,
     max_message_size: usize,
+    restricted: RestrictedApis,
 }
 
 impl Service {
-    pub(crate) fn new(server: Arc<Server>, drain: Arc<Drain>, max_message_size: usize) -> Self {
+    pub(crate) fn new(server: Arc<Server>, drain: Arc<Drain>, options: &GrpcOptions) -> Self {
         Self {
             server,
             drain,
             allocator: Arc::new(HeapAllocator),
-            max_message_size,
+            max_message_size: options.max_message_size,
+            restricted: options.restricted_protocols.clone(),
         }
     }
 
@@ -49,7 +53,7 @@ impl Service {
         let (head, body) = request.into_parts();
         let _inflight = self.drain.requests.enter();
         let is_stopping = self.drain.is_stopping() || self.server.is_exiting();
-        Ok(match admit(&head, is_stopping) {
+        Ok(match admit(&head, &self.restricted, is_stopping) {
             Ok(method) => answer(self.call(method, &head.headers, body).await),
             Err(Refusal::Call(status)) => answer(Err(status)),
             Err(Refusal::Http(status)) => http_refusal(status),

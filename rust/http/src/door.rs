@@ -13,13 +13,14 @@ use tritongw_types::{Error, Result};
 
 use crate::activity::Activity;
 use crate::body::{self, RequestBody};
+use crate::gate::Gate;
 use crate::header_forward::HeaderForward;
 use crate::network::Service;
 use crate::refusal::Refusal;
 use crate::response::{self, ResponseBody};
 use crate::route::{Endpoint, Route};
 use crate::server::HttpOptions;
-use crate::{gate, infer, metadata, panics, statistics};
+use crate::{infer, metadata, panics, statistics};
 
 /// Serves the KServe v2 protocol.
 #[derive(Debug)]
@@ -28,6 +29,7 @@ pub(crate) struct Door {
     pub(crate) allocator: Arc<HeapAllocator>,
     pub(crate) max_input_size: usize,
     pub(crate) header_forward: Option<HeaderForward>,
+    gate: Gate,
 }
 
 impl Door {
@@ -42,6 +44,7 @@ impl Door {
             allocator: Arc::new(HeapAllocator),
             max_input_size: options.max_input_size,
             header_forward: pattern.map(HeaderForward::new).transpose()?,
+            gate: Gate::new(options.restricted_apis.clone()),
         })
     }
 
@@ -57,11 +60,11 @@ impl Door {
     ) -> Result<Response<ResponseBody>, Refusal> {
         let route = Route::find(parts.uri.path()).ok_or(Refusal::UnknownPath)?;
         let (verbs, group) = route.endpoint.rules();
+        let server = &*self.server;
+        self.gate.authorise(group, &parts.headers, server)?;
         if !verbs.contains(&parts.method) {
             return Err(Refusal::WrongVerb);
         }
-        gate::authorise(group, &self.server)?;
-        let server = &*self.server;
         match route.endpoint {
             Endpoint::Infer => infer::answer(self, &route, &parts.headers, body).await,
             Endpoint::ServerLive => Ok(health(server.is_live())),
@@ -81,7 +84,9 @@ impl Door {
                 let models = server.statistics(None, None)?;
                 Ok(response::json(statistics::render(&models)))
             }
-            Endpoint::Generate => Err(not_offered("the generate extension")),
+            Endpoint::Generate | Endpoint::GenerateStream => {
+                Err(not_offered("the generate extension"))
+            }
             Endpoint::TraceSetting => Err(not_offered("the trace extension")),
             Endpoint::Logging => Err(not_offered("the logging extension")),
             Endpoint::RepositoryIndex | Endpoint::RepositoryLoad | Endpoint::RepositoryUnload => {

@@ -12,6 +12,8 @@ pub(crate) enum Refusal {
     UnknownPath,
     /// The route has another verb (P026).
     WrongVerb,
+    /// The route's group needs a key in this header (P037).
+    Restricted(String),
     /// The body is encoded in a way that is not understood.
     ContentEncoding,
     /// Anything with a code of its own.
@@ -30,6 +32,10 @@ impl Refusal {
             Self::UnknownPath => response::error_text(StatusCode::NOT_FOUND, "Not Found"),
             Self::WrongVerb => {
                 response::error_text(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed")
+            }
+            Self::Restricted(header) => {
+                let message = format!("This API is restricted, expecting header '{header}'");
+                response::error_text(StatusCode::FORBIDDEN, &message)
             }
             Self::ContentEncoding => {
                 let mut response = response::error_text(

@@ -5,21 +5,7 @@ use std::borrow::Cow;
 
 use hyper::Method;
 use smallvec::SmallVec;
-use tritongw_types::{Error, Result};
-
-/// Groups that an operator restricts as a whole (C100-C108).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum RouteGroup {
-    Health,
-    Metadata,
-    Inference,
-    SharedMemory,
-    ModelConfig,
-    ModelRepository,
-    Statistics,
-    Trace,
-    Logging,
-}
+use tritongw_types::{ApiGroup, Error, Result};
 
 /// What a path stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +20,7 @@ pub(crate) enum Endpoint {
     AllStatistics,
     Infer,
     Generate,
+    GenerateStream,
     TraceSetting,
     Logging,
     RepositoryIndex,
@@ -45,25 +32,48 @@ pub(crate) enum Endpoint {
 }
 
 impl Endpoint {
+    #[cfg(test)]
+    const ALL: [Self; 19] = [
+        Self::ServerMetadata,
+        Self::ServerLive,
+        Self::ServerReady,
+        Self::ModelMetadata,
+        Self::ModelReady,
+        Self::ModelConfig,
+        Self::ModelStatistics,
+        Self::AllStatistics,
+        Self::Infer,
+        Self::Generate,
+        Self::GenerateStream,
+        Self::TraceSetting,
+        Self::Logging,
+        Self::RepositoryIndex,
+        Self::RepositoryLoad,
+        Self::RepositoryUnload,
+        Self::SharedMemoryStatus,
+        Self::SharedMemoryRegister,
+        Self::SharedMemoryUnregister,
+    ];
+
     /// Returns the verbs it answers to, and its group.
-    pub(crate) fn rules(self) -> (&'static [Method], RouteGroup) {
+    pub(crate) fn rules(self) -> (&'static [Method], ApiGroup) {
         const GET: &[Method] = &[Method::GET];
         const POST: &[Method] = &[Method::POST];
         const BOTH: &[Method] = &[Method::GET, Method::POST];
         match self {
-            Self::ServerLive | Self::ServerReady | Self::ModelReady => (GET, RouteGroup::Health),
-            Self::ServerMetadata | Self::ModelMetadata => (GET, RouteGroup::Metadata),
-            Self::ModelConfig => (GET, RouteGroup::ModelConfig),
-            Self::ModelStatistics | Self::AllStatistics => (GET, RouteGroup::Statistics),
-            Self::Infer | Self::Generate => (POST, RouteGroup::Inference),
-            Self::TraceSetting => (BOTH, RouteGroup::Trace),
-            Self::Logging => (BOTH, RouteGroup::Logging),
+            Self::ServerLive | Self::ServerReady | Self::ModelReady => (GET, ApiGroup::Health),
+            Self::ServerMetadata | Self::ModelMetadata => (GET, ApiGroup::Metadata),
+            Self::ModelConfig => (GET, ApiGroup::ModelConfig),
+            Self::ModelStatistics | Self::AllStatistics => (GET, ApiGroup::Statistics),
+            Self::Infer | Self::Generate | Self::GenerateStream => (POST, ApiGroup::Inference),
+            Self::TraceSetting => (BOTH, ApiGroup::Trace),
+            Self::Logging => (BOTH, ApiGroup::Logging),
             Self::RepositoryIndex | Self::RepositoryLoad | Self::RepositoryUnload => {
-                (POST, RouteGroup::ModelRepository)
+                (POST, ApiGroup::ModelRepository)
             }
-            Self::SharedMemoryStatus => (GET, RouteGroup::SharedMemory),
+            Self::SharedMemoryStatus => (GET, ApiGroup::SharedMemory),
             Self::SharedMemoryRegister | Self::SharedMemoryUnregister => {
-                (POST, RouteGroup::SharedMemory)
+                (POST, ApiGroup::SharedMemory)
             }
         }
     }
@@ -125,7 +135,8 @@ impl<'a> Route<'a> {
             ["config"] => Endpoint::ModelConfig,
             ["stats"] => Endpoint::ModelStatistics,
             ["infer"] => Endpoint::Infer,
-            ["generate" | "generate_stream"] => Endpoint::Generate,
+            ["generate"] => Endpoint::Generate,
+            ["generate_stream"] => Endpoint::GenerateStream,
             ["trace", "setting"] if version.is_none() => Endpoint::TraceSetting,
             _ => return None,
         };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tritongw_engine::Server;
-use tritongw_types::Result;
+use tritongw_types::{RestrictedApis, Result};
 
 use crate::door::Door;
 use crate::metrics_door::MetricsDoor;
@@ -25,6 +25,8 @@ pub struct HttpOptions {
     pub max_input_size: usize,
     /// Headers whose whole name matches become string parameters of inference requests (C041).
     pub header_forward_pattern: Option<String>,
+    /// Groups of routes that need a key (C044).
+    pub restricted_apis: RestrictedApis,
     /// How long a connection may bring nothing, neither a request nor a piece of one, before it is
     /// closed; it takes between one and two times as long. Triton has no such limit.
     pub idle_timeout: Duration,
@@ -39,6 +41,7 @@ impl Default for HttpOptions {
             thread_count: 8,
             max_input_size: 64 << 20,
             header_forward_pattern: None,
+            restricted_apis: RestrictedApis::default(),
             idle_timeout: Duration::from_secs(300),
         }
     }

@@ -14,6 +14,7 @@ mod error;
 mod memory;
 mod name;
 mod parameter;
+mod restriction;
 mod safe_name;
 mod shape;
 
@@ -24,5 +25,6 @@ pub use error::{Error, ErrorCode, Result};
 pub use memory::{BufferAttributes, CudaIpcHandle, MemoryLocation, MemoryType};
 pub use name::CName;
 pub use parameter::{Parameter, ParameterValue};
+pub use restriction::{ApiGroup, ApiKey, RestrictedApis};
 pub use safe_name::{SafeName, UnsafeNameError};
 pub use shape::{Shape, ShapeError, WILDCARD_DIM, byte_size};

@@ -26,7 +26,7 @@ fn every_route_of_the_table_is_found() {
         ("/v2/models/m/generate", Endpoint::Generate),
         (
             "/v2/models/m/versions/1/generate_stream",
-            Endpoint::Generate,
+            Endpoint::GenerateStream,
         ),
         ("/v2/models/m/trace/setting", Endpoint::TraceSetting),
         ("/v2/trace/setting", Endpoint::TraceSetting),
@@ -58,6 +58,12 @@ fn every_route_of_the_table_is_found() {
     ];
     for (path, expected) in table {
         assert_eq!(endpoint(path), Some(expected), "{path}");
+    }
+    for endpoint in Endpoint::ALL {
+        assert!(
+            table.iter().any(|(_, listed)| *listed == endpoint),
+            "{endpoint:?}"
+        );
     }
 }
 
