@@ -7,6 +7,7 @@ use hyper::body::{Body, Frame};
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{HeaderMap, Response, StatusCode};
 
+use crate::call_trace::SendTrace;
 use crate::codec::Segments;
 use crate::compression::{ACCEPTED_ENCODINGS, GRPC_ACCEPT_ENCODING};
 use crate::status::Status;
@@ -18,6 +19,15 @@ const GRPC_CONTENT_TYPE: HeaderValue = HeaderValue::from_static("application/grp
 pub(crate) struct GrpcBody {
     message: Option<Segments>,
     trailers: Option<HeaderMap>,
+    // Never read: notes the end of sending when the body is dropped.
+    _trace: Option<SendTrace>,
+}
+
+impl GrpcBody {
+    /// Has the end of sending noted in a trace.
+    pub(crate) fn traced_by(&mut self, trace: SendTrace) {
+        self._trace = Some(trace);
+    }
 }
 
 impl Body for GrpcBody {
@@ -56,6 +66,7 @@ pub(crate) fn answer(result: Result<Segments, Status>) -> Response<GrpcBody> {
             *response.body_mut() = GrpcBody {
                 message: Some(message),
                 trailers: Some(trailers),
+                _trace: None,
             };
         }
         Err(status) => status.put_into(headers),

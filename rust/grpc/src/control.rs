@@ -12,6 +12,7 @@ use crate::metadata::model_metadata;
 use crate::method::Method;
 use crate::statistics::model_statistics;
 use crate::status::{Code, Status};
+use crate::trace_setting::trace_setting;
 use crate::version::parse_version;
 
 /// Answers a call of `method` with its message.
@@ -24,6 +25,7 @@ pub(crate) fn call(server: &Server, method: Method, message: Bytes) -> Result<Se
         Method::ModelMetadata => reply(server, message, model_metadata),
         Method::ModelConfig => reply(server, message, model_config),
         Method::ModelStatistics => reply(server, message, model_statistics),
+        Method::TraceSetting => reply(server, message, trace_setting),
         Method::HealthCheck => reply(server, message, health_check),
         // Triton does not offer it, and says so without a text.
         Method::HealthWatch => Err(Status::new(Code::Unimplemented, "")),

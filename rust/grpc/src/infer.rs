@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tritongw_engine::buffer::{HeapAllocator, RequestBuffer};
+use tritongw_engine::trace::InferenceTrace;
 use tritongw_engine::{
     InferenceRequest, InferenceResponse, InputTensor, Model, OutputTensor, Responder, Server,
 };
@@ -36,14 +37,15 @@ pub(crate) fn memory_of_model(
     model.request_memory()?.allocate(size)
 }
 
-/// Runs one inference. Dropping the future cancels it.
+/// Runs one inference, which may begin a trace for its model. Dropping the future cancels it.
 pub(crate) async fn model_infer(
     server: &Server,
     allocator: &Arc<HeapAllocator>,
     message: Bytes,
     max_message_size: usize,
+    trace: impl FnOnce(&str) -> Option<Arc<InferenceTrace>>,
 ) -> Result<Segments, Status> {
-    let inference = Inference::start(server, allocator, &message)?;
+    let inference = Inference::start(server, allocator, &message, trace)?;
     // The inputs keep what they need of it.
     drop(message);
     let mut response = inference
@@ -64,6 +66,7 @@ impl Inference {
         server: &Server,
         allocator: &Arc<HeapAllocator>,
         message: &Bytes,
+        trace: impl FnOnce(&str) -> Option<Arc<InferenceTrace>>,
     ) -> Result<Self, Status> {
         let call = decode_infer_request(message).map_err(|_| Status::unreadable())?;
         let model = server.model(call.model_name, parse_version(call.model_version)?)?;
@@ -73,7 +76,9 @@ impl Inference {
                 "ModelInfer RPC doesn't support models with decoupled transaction policy",
             ));
         }
+        let trace = trace(model.name());
         let mut request = build_request(model, &call, message)?;
+        request.set_trace(trace);
         let slot = Arc::new(ResponseSlot::default());
         let allocator = Arc::clone(allocator);
         let sink = Arc::clone(&slot);

@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod body;
+mod call_trace;
 pub mod codec;
 mod compression;
 mod connection;
@@ -32,6 +33,7 @@ mod slot;
 mod statistics;
 mod status;
 mod task;
+mod trace_setting;
 mod version;
 
 pub use gate::RESTRICTED_HEADER_PREFIX;

@@ -13,6 +13,7 @@ use tritongw_engine::buffer::{HeapAllocator, RequestBuffer};
 use tritongw_types::RestrictedApis;
 
 use crate::body::{GrpcBody, answer, http_refusal};
+use crate::call_trace::CallTrace;
 use crate::codec::Segments;
 use crate::compression::Encoding;
 use crate::deadline::timeout_of;
@@ -54,7 +55,12 @@ impl Service {
         let _inflight = self.drain.requests.enter();
         let is_stopping = self.drain.is_stopping() || self.server.is_exiting();
         Ok(match admit(&head, &self.restricted, is_stopping) {
-            Ok(method) => answer(self.call(method, &head.headers, body).await),
+            Ok(method) => {
+                let mut trace = CallTrace::begin(self.server.traces());
+                let mut answer = answer(self.call(method, &head.headers, body, &mut trace).await);
+                trace.send(&mut answer);
+                answer
+            }
             Err(Refusal::Call(status)) => answer(Err(status)),
             Err(Refusal::Http(status)) => http_refusal(status),
         })
@@ -65,6 +71,7 @@ impl Service {
         method: Method,
         headers: &HeaderMap,
         body: Incoming,
+        trace: &mut CallTrace,
     ) -> Result<Segments, Status> {
         let encoding = Encoding::of(headers)?;
         let work = guarded(async {
@@ -72,7 +79,10 @@ impl Service {
             match method {
                 Method::ModelInfer => {
                     let limit = self.max_message_size;
-                    infer::model_infer(&self.server, &self.allocator, message, limit).await
+                    infer::model_infer(&self.server, &self.allocator, message, limit, |model| {
+                        trace.received(self.server.traces(), model, headers)
+                    })
+                    .await
                 }
                 _ => control::call(&self.server, method, message),
             }

@@ -251,7 +251,6 @@ fn methods_that_are_not_there_yet_say_so() {
         "CudaSharedMemoryStatus",
         "CudaSharedMemoryRegister",
         "CudaSharedMemoryUnregister",
-        "TraceSetting",
         "LogSettings",
     ];
     for method in methods {

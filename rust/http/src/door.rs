@@ -6,7 +6,7 @@ use std::sync::Arc;
 use hyper::body::{Body, Incoming};
 use hyper::header::EXPECT;
 use hyper::http::request::Parts;
-use hyper::{Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode};
 use tritongw_engine::Server;
 use tritongw_engine::buffer::{HeapAllocator, ResponseAllocator};
 use tritongw_types::{Error, Result};
@@ -17,10 +17,11 @@ use crate::gate::Gate;
 use crate::header_forward::HeaderForward;
 use crate::network::Service;
 use crate::refusal::Refusal;
+use crate::request_trace::RequestTrace;
 use crate::response::{self, ResponseBody};
 use crate::route::{Endpoint, Route};
 use crate::server::HttpOptions;
-use crate::{infer, metadata, panics, statistics};
+use crate::{infer, metadata, panics, statistics, trace_setting};
 
 /// Serves the KServe v2 protocol.
 #[derive(Debug)]
@@ -57,6 +58,7 @@ impl Door {
         &self,
         parts: &Parts,
         body: &mut RequestBody<'_>,
+        trace: &mut RequestTrace,
     ) -> Result<Response<ResponseBody>, Refusal> {
         let route = Route::find(parts.uri.path()).ok_or(Refusal::UnknownPath)?;
         let (verbs, group) = route.endpoint.rules();
@@ -66,7 +68,7 @@ impl Door {
             return Err(Refusal::WrongVerb);
         }
         match route.endpoint {
-            Endpoint::Infer => infer::answer(self, &route, &parts.headers, body).await,
+            Endpoint::Infer => infer::answer(self, &route, &parts.headers, body, trace).await,
             Endpoint::ServerLive => Ok(health(server.is_live())),
             Endpoint::ServerReady => Ok(health(server.is_ready())),
             Endpoint::ModelReady => self.model_ready(&route),
@@ -87,7 +89,7 @@ impl Door {
             Endpoint::Generate | Endpoint::GenerateStream => {
                 Err(not_offered("the generate extension"))
             }
-            Endpoint::TraceSetting => Err(not_offered("the trace extension")),
+            Endpoint::TraceSetting => self.trace_setting(&route, &parts.method, body).await,
             Endpoint::Logging => Err(not_offered("the logging extension")),
             Endpoint::RepositoryIndex | Endpoint::RepositoryLoad | Endpoint::RepositoryUnload => {
                 Err(not_offered("the model repository extension"))
@@ -96,6 +98,26 @@ impl Door {
             | Endpoint::SharedMemoryRegister
             | Endpoint::SharedMemoryUnregister => Err(not_offered("the shared memory extension")),
         }
+    }
+
+    /// Changes the trace settings if asked to, and tells them.
+    async fn trace_setting(
+        &self,
+        route: &Route<'_>,
+        verb: &Method,
+        body: &mut RequestBody<'_>,
+    ) -> Result<Response<ResponseBody>, Refusal> {
+        let model = route.model();
+        let model = (!model.is_empty()).then_some(&*model);
+        if let Some(model) = model {
+            self.server.model(model, None)?;
+        }
+        let traces = self.server.traces();
+        if verb == Method::POST {
+            let body = body.receive(self.max_input_size, None).await?;
+            traces.update(model, &trace_setting::parse(&body)?)?;
+        }
+        Ok(response::json(trace_setting::render(traces, model)))
     }
 
     fn model_ready(&self, route: &Route<'_>) -> Result<Response<ResponseBody>, Refusal> {
@@ -127,9 +149,10 @@ impl Service for Door {
         activity: &Arc<Activity>,
     ) -> Response<ResponseBody> {
         activity.step();
+        let mut trace = RequestTrace::begin(self.server.traces());
         let (parts, mut incoming) = request.into_parts();
         let mut body = RequestBody::new(&mut incoming, activity);
-        let mut response = match panics::catch(self.answer(&parts, &mut body)).await {
+        let mut response = match panics::catch(self.answer(&parts, &mut body, &mut trace)).await {
             Ok(Ok(response)) => response,
             Ok(Err(refusal)) => refusal.into_response(),
             Err(panics::Panicked) => {
@@ -143,6 +166,7 @@ impl Service for Door {
             }
         };
         response.body_mut().watched_by(activity);
+        trace.send(&mut response);
         // A client that waits to be told to go on will not send the body of a refused request.
         if !incoming.is_end_stream() && !parts.headers.contains_key(EXPECT) {
             body::discard(incoming);

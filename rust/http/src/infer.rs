@@ -18,6 +18,7 @@ use crate::door::Door;
 use crate::raw_request;
 use crate::refusal::Refusal;
 use crate::reply::{CancelOnDrop, Reply};
+use crate::request_trace::RequestTrace;
 use crate::response::{self, INFERENCE_HEADER_LENGTH, ResponseBody};
 use crate::route::Route;
 use crate::task;
@@ -28,6 +29,7 @@ pub(crate) async fn answer(
     route: &Route<'_>,
     headers: &HeaderMap,
     body: &mut RequestBody<'_>,
+    trace: &mut RequestTrace,
 ) -> Result<Response<ResponseBody>, Refusal> {
     let model = door.server.model(&route.model(), route.version()?)?;
     if model.config().is_decoupled {
@@ -45,10 +47,12 @@ pub(crate) async fn answer(
     let bytes = body
         .receive(door.max_input_size, model.request_memory())
         .await?;
+    let trace = trace.received(door.server.traces(), model.name(), headers);
     // Until the answer is there, the next move is the model's.
     let working = body.activity().work();
     let header = headers.get(INFERENCE_HEADER_LENGTH).map(AsRef::as_ref);
     let (mut request, encoding) = read_request(&model, header, bytes)?;
+    request.set_trace(trace);
     if let Some(forward) = &door.header_forward {
         forward.apply(headers, &mut request)?;
     }
@@ -81,7 +85,9 @@ fn read_request(
     }
     let encoding = head.take_output_encoding();
     for input in head.inputs {
-        request.add_input(input.tensor)?;
+        request
+            .add_input(input.tensor)
+            .map_err(|error| with_prefix(error, &request))?;
     }
     if let OutputEncoding::Each(outputs) = &encoding {
         for output in outputs {

@@ -23,10 +23,12 @@ mod panics;
 mod raw_request;
 mod refusal;
 mod reply;
+mod request_trace;
 mod response;
 mod route;
 mod server;
 mod statistics;
 mod task;
+mod trace_setting;
 
 pub use server::{HttpOptions, HttpServer, MetricsServer};

@@ -14,6 +14,7 @@ use tritongw_types::Error;
 use crate::activity::Activity;
 use crate::codec::EncodedResponse;
 use crate::json::Writer;
+use crate::request_trace::SendTrace;
 
 /// How many bytes the head of a binary body takes (P070).
 pub(crate) const INFERENCE_HEADER_LENGTH: HeaderName =
@@ -36,6 +37,8 @@ pub(crate) struct ResponseBody {
     rest: smallvec::IntoIter<[Bytes; 4]>,
     length: u64,
     activity: Option<Arc<Activity>>,
+    // Never read: notes the end when the body is dropped.
+    _trace: Option<SendTrace>,
 }
 
 impl ResponseBody {
@@ -51,12 +54,18 @@ impl ResponseBody {
             rest,
             length,
             activity: None,
+            _trace: None,
         }
     }
 
     /// Reports each piece that is taken to `activity`.
     pub(crate) fn watched_by(&mut self, activity: &Arc<Activity>) {
         self.activity = Some(Arc::clone(activity));
+    }
+
+    /// Has the end of sending noted in a trace.
+    pub(crate) fn traced_by(&mut self, trace: SendTrace) {
+        self._trace = Some(trace);
     }
 
     fn next_piece(&mut self) -> Bytes {
