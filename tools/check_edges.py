@@ -37,7 +37,8 @@ ALLOWED: dict[str, set[str]] = {
     "grpc": CORE,
     "abi": CORE,
     "backends": CORE,
-    "server": CORE | DOORS | {"backends"},
+    "otlp": CORE,
+    "server": CORE | DOORS | {"backends", "otlp"},
     "capi": CORE | DOORS | {"backends", "server"},
     "pyext": CORE | DOORS | {"backends", "server"},
     "xtask": set(),
@@ -51,7 +52,7 @@ RESERVED: dict[str, tuple[set[str], str]] = {
     "hyper": ({"http", "grpc", "server"}, "protocols live in the doors"),
     "tonic": ({"grpc"}, "protocols live in the doors"),
     "prost": (
-        {"protocol", "config", "http", "grpc", "xtask", "benches"},
+        {"protocol", "config", "http", "grpc", "otlp", "xtask", "benches"},
         "protobuf stops at the edges",
     ),
 }

@@ -233,12 +233,11 @@ impl InferenceRequest {
     /// Adds an input.
     ///
     /// # Errors
-    /// `InvalidArg` if there is one of that name; the text begins with the request's id (P039).
+    /// `InvalidArg` if there is one of that name.
     pub fn add_input(&mut self, input: InputTensor) -> Result<()> {
         if self.inputs.iter().any(|known| known.name == input.name) {
             return Err(Error::invalid_arg(format!(
-                "{}input '{}' already exists in request",
-                self.log_prefix(),
+                "input '{}' already exists in request",
                 input.name
             )));
         }

@@ -33,11 +33,7 @@ impl VersionPolicy {
         versions
     }
 
-    /// Reads the policy of a normalised message.
-    ///
-    /// # Errors
-    /// There is none.
-    pub fn from_message(message: &pb::ModelConfig) -> Result<Self> {
+    pub(super) fn from_message(message: &pb::ModelConfig) -> Result<Self> {
         let Some(policy) = &message.version_policy else {
             let model = &message.name;
             return Err(Error::invalid_arg(format!(

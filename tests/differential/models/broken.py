@@ -1,7 +1,0 @@
-# SPDX-License-Identifier: Apache-2.0
-"""Model that cannot be loaded."""
-
-
-class TritonPythonModel:
-    def initialize(self, args):
-        raise RuntimeError("made to fail")
