@@ -98,6 +98,7 @@ deep: $(VENV)/.wheel-$(PROFILE) ## what takes long: licences and advisories, slo
 	cargo deny check
 	PROPTEST_CASES=20000 cargo test $(CRATES) --profile $(PROFILE)
 	pytest -m "slow and not gpu and not network"
+	TRITONGW_DIFFERENTIAL_SCALE=20 pytest tests/differential
 
 ##@ Measure
 

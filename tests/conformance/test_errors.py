@@ -292,6 +292,11 @@ def test_request_id_is_named(http: HttpDoor) -> None:
     [
         ({"id": 5}, 500, "Unable to parse 'id': attempt to access JSON non-string as string"),
         (
+            {"parameters": 5},
+            500,
+            "failed to get request params.: attempt to get members for non-object",
+        ),
+        (
             {"outputs": 5},
             500,
             "Unable to parse 'outputs': attempt to access JSON non-array as array",

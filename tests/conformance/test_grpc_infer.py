@@ -232,6 +232,11 @@ BOTH = (
             "input(s).",
         ),
         (
+            add_sub_tensors()[:1] * 2,
+            [FOUR, FOUR],
+            PREFIX + "input 'INPUT0' already exists in request",
+        ),
+        (
             [add_sub_tensors()[0], tensor("OTHER", "FP32", [4])],
             [FOUR, FOUR],
             "unexpected inference input 'OTHER' for model 'add_sub'",

@@ -81,6 +81,11 @@ UNKNOWN_VERSION = "Request for unknown model: 'add_sub' version 9 is not found"
             "Request for unknown model: 'specific_versions' version 2 is not found",
         ),
         (
+            "/v2/models/add_sub/versions/0",
+            404,
+            "Request for unknown model: 'add_sub' version 0 is not found",
+        ),
+        (
             "/v2/models/add_sub/versions/99999999999999999999",
             400,
             "failed to get model version from specified version string '99999999999999999999' "

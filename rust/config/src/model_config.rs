@@ -162,6 +162,28 @@ impl ModelConfig {
         &self.message
     }
 
+    /// Returns whether nothing but instance groups and version policy differs (R060, R062).
+    pub fn equals_but_for_instances(&self, other: &Self) -> bool {
+        let comparable = |config: &Self| pb::ModelConfig {
+            instance_group: Vec::new(),
+            version_policy: None,
+            ..config.message.clone()
+        };
+        comparable(self) == comparable(other)
+    }
+
+    /// Returns this configuration with the instance groups and the version policy of another.
+    ///
+    /// # Errors
+    /// As [`Self::from_message`].
+    pub fn with_instances_of(&self, other: &Self) -> Result<Self> {
+        Self::from_message(pb::ModelConfig {
+            instance_group: other.message.instance_group.clone(),
+            version_policy: other.message.version_policy.clone(),
+            ..self.message.clone()
+        })
+    }
+
     /// Returns the canonical JSON, as the config endpoint and backends see it.
     pub fn to_json(&self) -> String {
         json::print(&self.message)

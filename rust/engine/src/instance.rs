@@ -16,6 +16,7 @@ use tritongw_types::{Error, Result};
 use crate::backend::{BackendInstance, Placement};
 use crate::batch::Batch;
 use crate::clock::monotonic_ns;
+use crate::instance_update::InstanceSignature;
 
 /// Moments of one execution, in [`monotonic_ns`]. Input time is `compute_start - exec_start`,
 /// infer time `compute_end - compute_start`, output time `exec_end - compute_end`.
@@ -53,6 +54,7 @@ const INLINE_RUN_LIMIT_NS: u64 = 1_000_000;
 /// An instance and its mailbox.
 pub(crate) struct ModelInstance {
     name: String,
+    signature: InstanceSignature,
     placement: Placement,
     mailbox: Mutex<Mailbox>,
     work_arrived: Condvar,
@@ -79,7 +81,11 @@ struct Mailbox {
 
 impl ModelInstance {
     /// Makes the instance and, unless it is asynchronous, starts its thread.
-    pub(crate) fn start(name: String, backend: Box<dyn BackendInstance>) -> Result<Arc<Self>> {
+    pub(crate) fn start(
+        name: String,
+        signature: InstanceSignature,
+        backend: Box<dyn BackendInstance>,
+    ) -> Result<Arc<Self>> {
         let placement = backend.placement();
         let mailbox = Mailbox {
             queue: VecDeque::new(),
@@ -89,6 +95,7 @@ impl ModelInstance {
         };
         let instance = Arc::new(Self {
             name,
+            signature,
             placement,
             mailbox: Mutex::new(mailbox),
             work_arrived: Condvar::new(),
@@ -107,6 +114,14 @@ impl ModelInstance {
             instance.mailbox.lock().thread = Some(thread);
         }
         Ok(instance)
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn signature(&self) -> &InstanceSignature {
+        &self.signature
     }
 
     pub(crate) fn max_inflight(&self) -> u32 {

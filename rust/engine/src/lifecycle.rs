@@ -1,206 +1,250 @@
 // SPDX-License-Identifier: Apache-2.0
-//! From a directory of the repository to a loaded model version.
+//! The states of model versions, and the moments at which they change.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
-use tritongw_config::{
-    ModelConfig, NormalizeOptions, VersionPolicy, configuration_not_provided, guess_backend, json,
-    merge_backend_completion, name_after_directory, normalize, text,
-};
-use tritongw_types::{CName, Error, Result};
+use arc_swap::{ArcSwap, Guard};
+use parking_lot::Mutex;
+use tritongw_types::Error;
 
-use crate::Server;
-use crate::backend::{Backend, BackendSettings, ModelContext};
-use crate::clock::monotonic_ns;
+use crate::load_failure::LoadFailure;
+use crate::loaded_model::{LoadedModel, Origin};
 use crate::model::Model;
-use crate::repository::ModelDirectory;
-use crate::timer::Timer;
+use crate::model_table::{ModelIdentifier, ModelTable, UNLOADED, VersionState};
+use crate::repository::OverrideFiles;
+use crate::retirement::Retirements;
 
-/// Loads models: what all loads share.
-pub(crate) struct Loader {
-    pub(crate) backends: BTreeMap<String, Arc<dyn Backend>>,
-    /// Settings by backend; under the empty name those of every backend.
-    pub(crate) settings: BTreeMap<String, BackendSettings>,
-    pub(crate) is_auto_complete: bool,
-    pub(crate) config_name: Option<String>,
-    pub(crate) retry_count: u32,
-    pub(crate) timer: Timer,
-    pub(crate) server: Weak<Server>,
+/// Owns the table of models. Readers take the table of the moment without a lock; writers replace
+/// it as a whole, so that nobody sees half a change.
+///
+/// **Invariant:** what leaves the table stays loaded until the last request that found it there is
+/// answered.
+pub(crate) struct ModelLifecycle {
+    table: ArcSwap<ModelTable>,
+    // Held by whoever replaces the table.
+    writing: Mutex<Writing>,
+    retirements: Retirements,
+    next_mark: AtomicU64,
+    weak: Weak<Self>,
 }
 
-/// Why a model as a whole was not loaded.
-#[derive(Debug)]
-pub(crate) enum LoadFailure {
-    /// Its configuration cannot be read, or is another model's: to clients there is no such model.
-    NoModel(Error),
-    /// It is a model, of which no version serves.
-    NoVersion(Error),
+#[derive(Default)]
+struct Writing {
+    // Everything loaded that may still have requests, in the table or not.
+    live: Vec<Weak<LoadedModel>>,
+    is_closed: bool,
 }
 
-impl LoadFailure {
-    pub(crate) fn error(&self) -> &Error {
-        match self {
-            Self::NoModel(error) | Self::NoVersion(error) => error,
-        }
-    }
-}
-
-/// What became of one version.
-pub(crate) type VersionResult = (i64, Result<Arc<Model>>);
-
-impl Loader {
-    /// Loads the versions that the model's policy chooses.
-    ///
-    /// # Errors
-    /// What concerns the model as a whole; what concerns one version is in its result.
-    pub(crate) fn load(
-        &self,
-        directory: &ModelDirectory,
-    ) -> Result<Vec<VersionResult>, LoadFailure> {
-        let versions = directory.versions().map_err(LoadFailure::NoVersion)?;
-        let config = self.base_config(directory, versions.first().copied())?;
-        warn_of_missing_versions(&config, &versions);
-        let chosen = config
-            .versions_to_load(&versions)
-            .map_err(LoadFailure::NoVersion)?;
-        Ok(chosen
-            .into_iter()
-            .map(|version| (version, self.load_version(directory, version, &config)))
-            .collect())
-    }
-
-    /// Returns the configuration as the repository and the server know it, before any backend
-    /// completes it.
-    fn base_config(
-        &self,
-        directory: &ModelDirectory,
-        first_version: Option<i64>,
-    ) -> Result<ModelConfig, LoadFailure> {
-        let name = directory.name.as_str();
-        let text = directory.config_text(self.config_name.as_deref());
-        let mut message = match text.map_err(LoadFailure::NoModel)? {
-            Some((file, text)) => {
-                text::parse(&file, &text).map_err(|errors| LoadFailure::NoModel(errors.into()))?
-            }
-            None if self.is_auto_complete => json::parse("{}").map_err(LoadFailure::NoVersion)?,
-            None => return Err(LoadFailure::NoModel(configuration_not_provided(name))),
+impl ModelLifecycle {
+    pub(crate) fn new(is_namespacing: bool) -> Arc<Self> {
+        let table = ModelTable {
+            is_namespacing,
+            ..ModelTable::default()
         };
-        name_after_directory(&mut message, name).map_err(LoadFailure::NoModel)?;
-        let entries =
-            first_version.map_or(Ok(Vec::new()), |first| directory.version_entries(first));
-        let entries = entries.map_err(LoadFailure::NoVersion)?;
-        let entries: Vec<_> = entries.iter().map(String::as_str).collect();
-        guess_backend(&mut message, name, &entries)
-            .and_then(|()| normalize(&mut message, &NormalizeOptions::default()))
-            .and_then(|()| ModelConfig::from_message(message))
-            .map_err(LoadFailure::NoVersion)
-    }
-
-    fn load_version(
-        &self,
-        directory: &ModelDirectory,
-        version: i64,
-        config: &ModelConfig,
-    ) -> Result<Arc<Model>> {
-        let mut retries = self.retry_count;
-        loop {
-            let start_ns = monotonic_ns();
-            match self.try_load_version(directory, version, config) {
-                Ok(model) => {
-                    let load_ns = monotonic_ns().saturating_sub(start_ns);
-                    model.statistics().set_load_duration_ns(load_ns);
-                    return Ok(model);
-                }
-                Err(error) => {
-                    log::error!(
-                        "failed to load '{}' version {version}: {error}",
-                        directory.name
-                    );
-                    if retries == 0 {
-                        return Err(error);
-                    }
-                    retries -= 1;
-                }
-            }
-        }
-    }
-
-    fn try_load_version(
-        &self,
-        directory: &ModelDirectory,
-        version: i64,
-        config: &ModelConfig,
-    ) -> Result<Arc<Model>> {
-        let backend = self.backend(config)?;
-        let mut context = ModelContext {
-            name: CName::new(&directory.name),
-            version,
-            directory: directory.path.clone(),
-            settings: Arc::new(self.settings_of(backend.name())),
-            config: Arc::new(config.clone()),
-            is_auto_complete: self.is_auto_complete,
-            server: Weak::clone(&self.server),
-        };
-        if self.is_auto_complete
-            && let Some(completed) = backend.complete_config(&context)?
-        {
-            context.config = Arc::new(complete(config, &completed)?);
-        }
-        Model::load(Arc::new(context), &**backend, self.timer.clone())
-    }
-
-    fn backend(&self, config: &ModelConfig) -> Result<&Arc<dyn Backend>> {
-        if config.backend.is_empty() {
-            return Err(Error::unsupported(format!(
-                "model '{}' is an ensemble; ensembles are not available in this version",
-                config.name
-            )));
-        }
-        self.backends.get(&config.backend).ok_or_else(|| {
-            Error::invalid_arg(format!(
-                "unable to find backend library for backend '{}', try specifying runtime on the \
-                 model configuration.",
-                config.backend
-            ))
+        Arc::new_cyclic(|weak| Self {
+            table: ArcSwap::from_pointee(table),
+            writing: Mutex::default(),
+            retirements: Retirements::default(),
+            next_mark: AtomicU64::new(1),
+            weak: Weak::clone(weak),
         })
     }
 
-    fn settings_of(&self, backend: &str) -> BackendSettings {
-        let mut settings = BackendSettings::from([
-            (
-                "auto-complete-config".into(),
-                self.is_auto_complete.to_string(),
-            ),
-            ("min-compute-capability".into(), "6.000000".into()),
-            ("default-max-batch-size".into(), "4".into()),
-        ]);
-        for name in ["", backend] {
-            let given = self.settings.get(name).into_iter().flatten();
-            settings.extend(given.map(|(key, value)| (key.clone(), value.clone())));
-        }
-        settings
+    /// Returns the table of this moment.
+    pub(crate) fn table(&self) -> Guard<Arc<ModelTable>> {
+        self.table.load()
     }
-}
 
-/// Merges what a backend has completed, then normalises and checks the whole again.
-fn complete(config: &ModelConfig, completed: &str) -> Result<ModelConfig> {
-    let completed = json::parse(completed)?;
-    let mut merged = merge_backend_completion(config.message(), completed)?;
-    normalize(&mut merged, &NormalizeOptions::default())?;
-    ModelConfig::from_message(merged)
-}
+    /// Returns the versions of a model that serve.
+    pub(crate) fn ready(&self, identifier: &ModelIdentifier) -> BTreeMap<i64, Arc<Model>> {
+        let table = self.table();
+        let entry = table.get(identifier).into_iter();
+        entry
+            .flat_map(|entry| entry.ready())
+            .map(|(version, model)| (version, Arc::clone(model)))
+            .collect()
+    }
 
-/// Logs the versions that the policy names and the repository has not (R054).
-fn warn_of_missing_versions(config: &ModelConfig, available: &[i64]) {
-    let VersionPolicy::Specific(wanted) = &config.version_policy else {
-        return;
-    };
-    for version in wanted.iter().filter(|version| !available.contains(version)) {
-        log::error!(
-            "version {version} is specified for model '{}', but the version directory is not \
-             present",
-            config.name
-        );
+    /// Returns what a version about to be loaded is told of where it comes from.
+    pub(crate) fn origin(
+        &self,
+        identifier: &ModelIdentifier,
+        version: i64,
+        files: Option<&Arc<OverrideFiles>>,
+    ) -> Origin {
+        let mark = self.next_mark.fetch_add(1, Ordering::Relaxed);
+        let lifecycle = Weak::clone(&self.weak);
+        let of = identifier.clone();
+        Origin {
+            mark,
+            namespace: (!of.namespace.is_empty()).then(|| Arc::clone(&of.namespace)),
+            files: files.cloned(),
+            retirements: self.retirements.clone(),
+            on_retired: Box::new(move || {
+                if let Some(lifecycle) = lifecycle.upgrade() {
+                    lifecycle.note_retired(&of, version, mark);
+                }
+            }),
+        }
+    }
+
+    /// Marks versions that are about to be loaded, unless they serve meanwhile.
+    pub(crate) fn note_loading(&self, identifier: &ModelIdentifier, versions: &[i64]) {
+        self.update(|table| {
+            let entry = table.entry(identifier);
+            for version in versions {
+                let state = entry.versions.entry(*version);
+                let state = state.or_insert(VersionState::Loading);
+                if !matches!(state, VersionState::Ready(_)) {
+                    *state = VersionState::Loading;
+                }
+            }
+        });
+    }
+
+    /// Lets `loaded` serve, and takes every other version of the model out of service.
+    ///
+    /// # Errors
+    /// `Unavailable` if the server stops: then nothing changes and nothing of it serves.
+    pub(crate) fn publish(
+        &self,
+        identifier: &ModelIdentifier,
+        loaded: BTreeMap<i64, Arc<Model>>,
+    ) -> Result<(), LoadFailure> {
+        let mut writing = self.writing.lock();
+        if writing.is_closed {
+            return Err(LoadFailure::Refused(Error::unavailable(
+                "the server is shutting down",
+            )));
+        }
+        let now_loaded = |mark| loaded.values().any(|model| model.loaded().mark() == mark);
+        let is_other =
+            |live: &Weak<LoadedModel>| live.upgrade().is_some_and(|live| !now_loaded(live.mark()));
+        writing.live.retain(is_other);
+        let live = loaded.values().map(|model| Arc::downgrade(model.loaded()));
+        writing.live.extend(live);
+        let replaced = self.replace(|table| {
+            let entry = table.entry(identifier);
+            entry.failure = None;
+            entry.is_removed = false;
+            entry.take_out_of_service();
+            for (version, model) in loaded {
+                entry.versions.insert(version, VersionState::Ready(model));
+            }
+        });
+        drop(writing);
+        drop(replaced);
+        Ok(())
+    }
+
+    /// Notes that a load failed. What served before goes on serving, and then nothing is noted.
+    /// `taken_down` are the versions that could be loaded but are not to serve without the others.
+    pub(crate) fn note_failure(
+        &self,
+        identifier: &ModelIdentifier,
+        failure: &LoadFailure,
+        taken_down: &BTreeMap<i64, Arc<Model>>,
+    ) {
+        self.update(|table| {
+            let entry = table.entry(identifier);
+            if entry.ready().next().is_some() {
+                entry.forget_loading();
+                return;
+            }
+            if matches!(failure, LoadFailure::Refused(_)) {
+                entry.forget_loading();
+                table.remove_if_empty(identifier);
+                return;
+            }
+            for (version, model) in taken_down {
+                let state = VersionState::Unloading(model.loaded().mark());
+                entry.versions.insert(*version, state);
+            }
+            if let LoadFailure::Versions(versions) = failure {
+                for (version, error) in versions {
+                    let state = VersionState::Unavailable(error.to_string());
+                    entry.versions.insert(*version, state);
+                }
+            }
+            entry.forget_loading();
+            entry.is_removed = false;
+            // What was a model does not cease to be one by a bad configuration.
+            let is_no_model = matches!(failure, LoadFailure::NoModel(_) | LoadFailure::Ambiguous);
+            if !is_no_model || entry.versions.is_empty() {
+                entry.failure = Some(failure.clone());
+            }
+        });
+    }
+
+    /// Takes a model out of service; its versions are unloaded as soon as they have answered
+    /// their requests (R044).
+    pub(crate) fn unload(&self, identifier: &ModelIdentifier) {
+        self.update(|table| {
+            if let Some(of_name) = table.models.get_mut(&identifier.name)
+                && let Some(entry) = of_name.get_mut(&identifier.namespace)
+            {
+                entry.take_out_of_service();
+            }
+        });
+    }
+
+    /// As [`Self::unload`], and forgets the model once it is unloaded.
+    pub(crate) fn remove(&self, identifier: &ModelIdentifier) {
+        self.update(|table| {
+            let entry = table.entry(identifier);
+            entry.take_out_of_service();
+            entry.is_removed = true;
+            table.remove_if_over(identifier);
+        });
+    }
+
+    /// Takes everything out of service for good and returns all that may still have requests.
+    pub(crate) fn close(&self) -> Vec<Arc<LoadedModel>> {
+        let mut writing = self.writing.lock();
+        writing.is_closed = true;
+        let live = std::mem::take(&mut writing.live);
+        live.iter().filter_map(Weak::upgrade).collect()
+    }
+
+    /// Empties the table.
+    pub(crate) fn clear(&self) {
+        self.update(|table| table.models.clear());
+    }
+
+    pub(crate) fn retirements(&self) -> &Retirements {
+        &self.retirements
+    }
+
+    fn note_retired(&self, identifier: &ModelIdentifier, version: i64, mark: u64) {
+        log::info!("successfully unloaded '{identifier}' version {version}");
+        let is_current = |table: &ModelTable| {
+            let state = table.get(identifier).and_then(|e| e.versions.get(&version));
+            matches!(state, Some(VersionState::Unloading(current)) if *current == mark)
+        };
+        self.update(|table| {
+            if is_current(table) {
+                let entry = table.entry(identifier);
+                let state = VersionState::Unavailable(UNLOADED.to_owned());
+                entry.versions.insert(version, state);
+                table.remove_if_over(identifier);
+            }
+        });
+    }
+
+    fn update(&self, change: impl FnOnce(&mut ModelTable)) {
+        let writing = self.writing.lock();
+        let replaced = self.replace(change);
+        drop(writing);
+        // Models may end by this.
+        drop(replaced);
+    }
+
+    /// Replaces the table by a changed copy; the caller holds `writing`.
+    fn replace(&self, change: impl FnOnce(&mut ModelTable)) -> Arc<ModelTable> {
+        let mut table = ModelTable::clone(&self.table.load());
+        change(&mut table);
+        self.table.swap(Arc::new(table))
     }
 }

@@ -150,6 +150,9 @@ fn labels(model: &Arc<Model>) -> String {
         escape(model.name()),
         model.version()
     );
+    if let Some(namespace) = model.namespace() {
+        let _ = write!(labels, ",namespace=\"{}\"", escape(namespace));
+    }
     for (tag, value) in &model.config().metric_tags {
         let _ = write!(labels, ",_{}=\"{}\"", tag, escape(value));
     }

@@ -2,18 +2,16 @@
 //! One loaded version of a model.
 
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
-use tritongw_config::{InstanceGroup, InstanceGroupKind, ModelConfig, Scheduling, TimeoutAction};
-use tritongw_scheduler::{self as scheduler, DynamicBatcherConfig, InstanceIndex};
+use tritongw_config::{ModelConfig, Scheduling, TimeoutAction};
+use tritongw_scheduler::{self as scheduler, DynamicBatcherConfig};
 use tritongw_types::{CName, Error, Result, Shape, WILDCARD_DIM};
 
-use crate::backend::{
-    Availability, Backend, BackendModel, InstanceContext, InstanceControl, ModelContext,
-};
+use crate::backend::{Backend, ModelContext};
 use crate::buffer::RequestMemory;
-use crate::instance::ModelInstance;
+use crate::instance_update::InstanceUpdate;
+use crate::loaded_model::{LoadedModel, Origin};
 use crate::model_scheduler::ModelScheduler;
 use crate::ordering::{OrderStage, ResponseOutbox};
 use crate::request::InferenceRequest;
@@ -27,7 +25,8 @@ use crate::validation;
 /// Kept loaded by every request, responder and response that refers to it.
 pub struct Model {
     context: Arc<ModelContext>,
-    backend_model: Arc<dyn BackendModel>,
+    // Shared with the models that differ from this one in their instances only.
+    loaded: Arc<LoadedModel>,
     scheduler: Arc<ModelScheduler>,
     statistics: Arc<ModelStatistics>,
     request_memory: Option<Arc<dyn RequestMemory>>,
@@ -35,8 +34,6 @@ pub struct Model {
     outbox: Option<Arc<ResponseOutbox>>,
     needs_compatibility: bool,
     has_output_reshape: bool,
-    // Decoupled requests without their final response: they outlive their execution.
-    unanswered: AtomicUsize,
 }
 
 impl Model {
@@ -45,27 +42,57 @@ impl Model {
         context: Arc<ModelContext>,
         backend: &dyn Backend,
         timer: Timer,
+        origin: Origin,
     ) -> Result<Arc<Self>> {
         let backend_model = backend.load_model(&context)?;
-        let config = &context.config;
-        let plans = plan_instances(config);
         let statistics = Arc::new(ModelStatistics::default());
-        let batcher = batcher_config(config, plans.len());
-        let preserves_ordering = batcher.preserve_ordering;
+        let batcher = batcher_config(&context.config);
+        let outbox = batcher.preserve_ordering.then(Arc::default);
         let scheduler = ModelScheduler::new(batcher, Arc::clone(&statistics), timer);
-        let instances = create_instances(&context, &*backend_model, &scheduler, plans)?;
-        scheduler.set_instances(instances);
-        Ok(Arc::new(Self {
-            request_memory: backend_model.request_memory(),
-            outbox: preserves_ordering.then(Arc::default),
+        let instances = InstanceUpdate::prepare(&context, &*backend_model, &scheduler)?;
+        instances.commit(&origin.retirements);
+        let loaded = LoadedModel::new(backend_model, Arc::clone(&scheduler), origin);
+        Ok(Self::new(context, Arc::new(loaded), statistics, outbox))
+    }
+
+    fn new(
+        context: Arc<ModelContext>,
+        loaded: Arc<LoadedModel>,
+        statistics: Arc<ModelStatistics>,
+        outbox: Option<Arc<ResponseOutbox>>,
+    ) -> Arc<Self> {
+        let config = &context.config;
+        Arc::new(Self {
             needs_compatibility: needs_compatibility(config),
             has_output_reshape: config.outputs.iter().any(|output| output.reshape.is_some()),
-            unanswered: AtomicUsize::new(0),
-            context,
-            backend_model,
-            scheduler,
+            scheduler: Arc::clone(loaded.scheduler()),
+            request_memory: loaded.backend_model().request_memory(),
             statistics,
-        }))
+            outbox,
+            context,
+            loaded,
+        })
+    }
+
+    /// Makes the instances that `config` asks for beyond those there are. It may differ from the
+    /// model's own configuration in instance groups and version policy only (R060).
+    pub(crate) fn prepare_update(self: &Arc<Self>, config: ModelConfig) -> Result<ModelUpdate> {
+        let context = Arc::new(ModelContext {
+            name: self.context.name.clone(),
+            version: self.context.version,
+            directory: self.context.directory.clone(),
+            config: Arc::new(config),
+            settings: Arc::clone(&self.context.settings),
+            is_auto_complete: self.context.is_auto_complete,
+            server: self.context.server.clone(),
+        });
+        let backend_model = &**self.loaded.backend_model();
+        let instances = InstanceUpdate::prepare(&context, backend_model, &self.scheduler)?;
+        Ok(ModelUpdate {
+            model: Arc::clone(self),
+            context,
+            instances,
+        })
     }
 
     /// Returns the name.
@@ -105,8 +132,23 @@ impl Model {
     pub fn ready(&self) -> Result<()> {
         match self.scheduler.unavailable_reason() {
             Some(reason) => Err(Error::unavailable(reason)),
-            None => self.backend_model.ready(),
+            None => self.loaded.backend_model().ready(),
         }
+    }
+
+    /// Returns whether no instance will execute again.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.scheduler.failure().is_some()
+    }
+
+    /// Returns the repository by which clients tell models of one name apart, if they do (R067).
+    pub(crate) fn namespace(&self) -> Option<&str> {
+        self.loaded.namespace()
+    }
+
+    /// Returns what outlives a change of instances.
+    pub(crate) fn loaded(&self) -> &Arc<LoadedModel> {
+        &self.loaded
     }
 
     /// Validates and queues a request.
@@ -153,28 +195,12 @@ impl Model {
         }
     }
 
-    /// Refuses new requests; those accepted are still served.
-    pub(crate) fn stop_accepting(&self) {
-        self.scheduler.stop();
-    }
-
-    /// Returns how many requests wait, execute or still have responses to come.
-    pub(crate) fn inflight_count(&self) -> usize {
-        let unanswered = self.unanswered.load(Ordering::Acquire);
-        self.scheduler.inflight_count().max(unanswered)
-    }
-
     pub(crate) fn add_unanswered(&self) {
-        self.unanswered.fetch_add(1, Ordering::AcqRel);
+        self.loaded.add_unanswered();
     }
 
     pub(crate) fn remove_unanswered(&self) {
-        self.unanswered.fetch_sub(1, Ordering::AcqRel);
-    }
-
-    /// Ends the instances. Must not run on an instance's thread.
-    pub(crate) fn shut_down(&self) {
-        self.scheduler.stop_instances();
+        self.loaded.remove_unanswered();
     }
 
     /// Returns what must be equal for two requests to share a batch (S011, S012): which optional
@@ -207,6 +233,25 @@ impl fmt::Debug for Model {
     }
 }
 
+/// A change of a model's instances that is ready to be put in force.
+pub(crate) struct ModelUpdate {
+    model: Arc<Model>,
+    context: Arc<ModelContext>,
+    instances: InstanceUpdate,
+}
+
+impl ModelUpdate {
+    /// Puts the change in force and returns the model with its new configuration; backend state,
+    /// scheduler and statistics stay.
+    pub(crate) fn commit(self) -> Arc<Model> {
+        let model = &self.model;
+        self.instances.commit(model.loaded.retirements());
+        let statistics = Arc::clone(&model.statistics);
+        let loaded = Arc::clone(&model.loaded);
+        Model::new(self.context, loaded, statistics, model.outbox.clone())
+    }
+}
+
 fn needs_compatibility(config: &ModelConfig) -> bool {
     config.max_batch_size > 1
         && config.inputs.iter().any(|input| {
@@ -214,134 +259,10 @@ fn needs_compatibility(config: &ModelConfig) -> bool {
         })
 }
 
-/// One instance to be made.
-struct InstancePlan {
-    name: String,
-    kind: InstanceGroupKind,
-    device_id: i32,
-    host_policy: String,
-}
-
-/// Lists the instances of all groups that take requests; passive ones (S090) do not.
-fn plan_instances(config: &ModelConfig) -> Vec<InstancePlan> {
-    let active = config
-        .instance_groups
-        .iter()
-        .filter(|group| !group.is_passive);
-    active.flat_map(plan_group).collect()
-}
-
-fn plan_group(group: &InstanceGroup) -> Vec<InstancePlan> {
-    let devices = if group.gpus.is_empty() {
-        &[0][..]
-    } else {
-        &group.gpus
-    };
-    let mut plans = Vec::new();
-    for _ in 0..group.count {
-        for &device_id in devices {
-            plans.push(InstancePlan {
-                name: format!("{}_{}", group.name, plans.len()),
-                kind: group.kind,
-                device_id,
-                host_policy: host_policy(group, device_id),
-            });
-        }
-    }
-    plans
-}
-
-/// Returns the group's host policy, by default the one named after its kind (M056).
-fn host_policy(group: &InstanceGroup, device_id: i32) -> String {
-    if !group.host_policy.is_empty() {
-        return group.host_policy.clone();
-    }
-    match group.kind {
-        InstanceGroupKind::Gpu => format!("gpu_{device_id}"),
-        InstanceGroupKind::Model => "model".to_owned(),
-        InstanceGroupKind::Cpu | InstanceGroupKind::Auto => "cpu".to_owned(),
-    }
-}
-
-/// Makes all instances at once, each on its own load thread.
-fn create_instances(
-    context: &Arc<ModelContext>,
-    backend_model: &dyn BackendModel,
-    scheduler: &Arc<ModelScheduler>,
-    plans: Vec<InstancePlan>,
-) -> Result<Vec<Arc<ModelInstance>>> {
-    let contexts: Vec<_> = plans
-        .into_iter()
-        .enumerate()
-        .map(|(index, plan)| {
-            let scheduler = Arc::downgrade(scheduler);
-            Arc::new(InstanceContext {
-                model: Arc::clone(context),
-                name: plan.name,
-                kind: plan.kind,
-                device_id: plan.device_id,
-                host_policy: plan.host_policy,
-                control: Arc::new(Control {
-                    scheduler,
-                    index: InstanceIndex(index),
-                }),
-            })
-        })
-        .collect();
-    let results: Vec<Result<_>> = std::thread::scope(|scope| {
-        let create = |instance: &Arc<InstanceContext>| {
-            let backend = backend_model.create_instance(instance)?;
-            ModelInstance::start(instance.name.clone(), backend)
-        };
-        let threads: Vec<_> = contexts
-            .iter()
-            .map(|instance| scope.spawn(move || create(instance)))
-            .collect();
-        threads
-            .into_iter()
-            .map(|thread| thread.join().unwrap_or_else(|_| Err(panicked())))
-            .collect()
-    });
-    let mut instances = Vec::with_capacity(results.len());
-    let mut failure = None;
-    for result in results {
-        match result {
-            Ok(instance) => instances.push(instance),
-            Err(error) => failure = failure.or(Some(error)),
-        }
-    }
-    match failure {
-        None => Ok(instances),
-        Some(error) => {
-            instances.iter().for_each(|instance| instance.stop());
-            Err(error)
-        }
-    }
-}
-
-fn panicked() -> Error {
-    Error::internal("the backend panicked while it made an instance")
-}
-
-/// Reports one instance's availability to its scheduler.
-struct Control {
-    scheduler: Weak<ModelScheduler>,
-    index: InstanceIndex,
-}
-
-impl InstanceControl for Control {
-    fn set_availability(&self, availability: Availability) {
-        if let Some(scheduler) = self.scheduler.upgrade() {
-            scheduler.set_availability(self.index, availability);
-        }
-    }
-}
-
 /// Translates the configuration's scheduling choice for the machine (S001, S002).
-fn batcher_config(config: &ModelConfig, instance_count: usize) -> DynamicBatcherConfig {
+fn batcher_config(config: &ModelConfig) -> DynamicBatcherConfig {
     let mut batcher = DynamicBatcherConfig {
         max_batch_size: config.max_batch_size,
-        instance_count,
         ..DynamicBatcherConfig::default()
     };
     if let Scheduling::DynamicBatching(dynamic) = &config.scheduling {

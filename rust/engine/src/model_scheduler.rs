@@ -4,10 +4,10 @@
 //! There is no scheduler thread: whoever has the event takes the short lock, drives the machine,
 //! releases the lock, and only then answers rejected requests and hands batches to instances.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use tritongw_scheduler::{
     Arrival, DynamicBatcher, DynamicBatcherConfig, Effects, InstanceIndex, Payload, RejectReason,
 };
@@ -18,6 +18,7 @@ use crate::batch::{Batch, ExecutionPermit};
 use crate::clock::{monotonic_ns, now};
 use crate::deferral::defer;
 use crate::instance::ModelInstance;
+use crate::instance_slots::InstanceSlots;
 use crate::request::InferenceRequest;
 use crate::response::Responder;
 use crate::statistics::{FailureKind, ModelStatistics};
@@ -32,56 +33,104 @@ const DEFERRED_LIMIT: usize = 64;
 /// One model's scheduler and instances.
 pub(crate) struct ModelScheduler {
     machine: Mutex<Machine>,
-    // Set once, when the instances are made; no request comes before.
-    instances: OnceLock<Vec<Arc<ModelInstance>>>,
-    availability: Mutex<Vec<Availability>>,
+    // Its lock is taken alone or within the machine's.
+    slots: InstanceSlots,
     statistics: Arc<ModelStatistics>,
     timer: Timer,
     // Earliest deadline handed to the timer and not yet reached; `u64::MAX` if none.
     armed_ns: AtomicU64,
+    // Whether somebody waits for `became_idle`; completions look at this first.
+    is_awaited: AtomicBool,
+    became_idle: Condvar,
 }
 
 impl ModelScheduler {
-    /// Makes a scheduler that takes requests once [`Self::set_instances`] was called.
+    /// Makes a scheduler without instances: what comes before [`Self::open`] waits.
     pub(crate) fn new(
         config: DynamicBatcherConfig,
         statistics: Arc<ModelStatistics>,
         timer: Timer,
     ) -> Arc<Self> {
-        let availability = vec![Availability::Available; config.instance_count];
+        let config = DynamicBatcherConfig {
+            instance_count: 0,
+            ..config
+        };
         Arc::new(Self {
             machine: Mutex::new(DynamicBatcher::new(config)),
-            instances: OnceLock::new(),
-            availability: Mutex::new(availability),
+            slots: InstanceSlots::default(),
             statistics,
             timer,
             armed_ns: AtomicU64::new(u64::MAX),
+            is_awaited: AtomicBool::new(false),
+            became_idle: Condvar::new(),
         })
     }
 
-    /// Hands over the instances, in the order of their indices; only they tell how many batches
-    /// each may hold.
-    pub(crate) fn set_instances(&self, instances: Vec<Arc<ModelInstance>>) {
-        let max_inflight = instances
-            .iter()
-            .map(|instance| instance.max_inflight())
-            .min();
+    /// Sets an index aside for an instance to be made.
+    pub(crate) fn reserve(&self) -> InstanceIndex {
         let mut machine = self.machine.lock();
-        let config = machine.config().clone();
-        *machine = DynamicBatcher::new(DynamicBatcherConfig {
-            max_inflight_per_instance: max_inflight.unwrap_or(1),
-            ..config
-        });
-        for (index, availability) in self.availability.lock().iter().enumerate() {
-            let is_available = matches!(availability, Availability::Available);
-            machine.set_instance_available(InstanceIndex(index), is_available);
-        }
-        let is_first = self.instances.set(instances).is_ok();
-        debug_assert!(is_first, "instances are made once");
+        self.slots.reserve(|| machine.add_instance())
     }
 
-    fn instances(&self) -> &[Arc<ModelInstance>] {
-        self.instances.get().map_or(&[], Vec::as_slice)
+    /// Gives requests to the instances made for reserved indices, too.
+    pub(crate) fn open(self: &Arc<Self>, created: &[(InstanceIndex, Arc<ModelInstance>)]) {
+        self.drive(|machine, effects| {
+            let available = self.slots.open(created);
+            machine.set_max_inflight_per_instance(self.max_inflight());
+            for index in available {
+                machine.set_instance_available(index, true);
+            }
+            machine.poll(now(), effects);
+        });
+    }
+
+    /// Gives an instance no further request.
+    pub(crate) fn close(self: &Arc<Self>, index: InstanceIndex) {
+        self.drive(|machine, effects| {
+            self.slots.close(index);
+            machine.set_instance_available(index, false);
+            machine.set_max_inflight_per_instance(self.max_inflight());
+            machine.poll(now(), effects);
+        });
+    }
+
+    /// Gives an index back whose instance has ended or was never made.
+    pub(crate) fn free(&self, index: InstanceIndex) {
+        self.slots.free(index);
+    }
+
+    /// Returns the instances that take requests.
+    pub(crate) fn open_instances(&self) -> Vec<(InstanceIndex, Arc<ModelInstance>)> {
+        self.slots.open_instances()
+    }
+
+    /// Only instances tell how many batches each may hold; the machine knows one number for all.
+    fn max_inflight(&self) -> u32 {
+        let instances = self.slots.open_instances();
+        let each = instances
+            .iter()
+            .map(|(_, instance)| instance.max_inflight());
+        each.min().unwrap_or(1)
+    }
+
+    /// Waits until one instance has completed what it was given.
+    pub(crate) fn wait_until_idle_on(&self, index: InstanceIndex) {
+        self.wait_until(|machine| machine.executing_count_on(index) == 0);
+    }
+
+    /// Waits until nothing is queued and every instance has completed what it was given.
+    pub(crate) fn wait_until_idle(&self) {
+        self.wait_until(|machine| machine.queued_count() + machine.executing_count() == 0);
+    }
+
+    fn wait_until(&self, is_over: impl Fn(&Machine) -> bool) {
+        // INVARIANT: set before the lock is taken, so that a completion that comes after the look
+        // at the machine sees it.
+        self.is_awaited.store(true, Ordering::Release);
+        let mut machine = self.machine.lock();
+        while !is_over(&machine) {
+            self.became_idle.wait(&mut machine);
+        }
     }
 
     /// Queues a request and lets the machine decide, at once or, on a gathering thread, later.
@@ -132,10 +181,13 @@ impl ModelScheduler {
 
     /// An instance has a free slot again.
     pub(crate) fn complete(self: &Arc<Self>, instance: InstanceIndex) {
-        if let Some(freed) = self.instances().get(instance.0) {
+        if let Some(Some(freed)) = self.slots.load().get(instance.0) {
             self.statistics.remove_pending(freed.note_completion());
         }
         self.drive(|machine, effects| machine.complete(now(), instance, effects));
+        if self.is_awaited.load(Ordering::Acquire) {
+            self.became_idle.notify_all();
+        }
     }
 
     /// Takes a cancelled request out of the queue, if it is still there.
@@ -167,7 +219,7 @@ impl ModelScheduler {
 
     /// Ends the instances' threads.
     pub(crate) fn stop_instances(&self) {
-        for instance in self.instances() {
+        for instance in self.slots.load().iter().flatten() {
             instance.stop();
         }
     }
@@ -179,8 +231,8 @@ impl ModelScheduler {
         availability: Availability,
     ) {
         let is_available = matches!(availability, Availability::Available);
-        if let Some(entry) = self.availability.lock().get_mut(instance.0) {
-            *entry = availability;
+        if !self.slots.set_availability(instance, availability) {
+            return; // Looked at when it is opened.
         }
         let failure = self.failure();
         self.drive(|machine, effects| {
@@ -194,25 +246,12 @@ impl ModelScheduler {
 
     /// Returns why the model could not execute now, if some instance is out of service.
     pub(crate) fn unavailable_reason(&self) -> Option<String> {
-        self.availability
-            .lock()
-            .iter()
-            .find_map(|availability| match availability {
-                Availability::Available => None,
-                Availability::Restarting => Some("a model instance is restarting".to_owned()),
-                Availability::Failed(error) => Some(error.message().to_owned()),
-            })
+        self.slots.unavailable_reason()
     }
 
     /// Returns the error to refuse requests with, if every instance has failed for good.
-    fn failure(&self) -> Option<Error> {
-        let availability = self.availability.lock();
-        let mut errors = availability.iter().map(|availability| match availability {
-            Availability::Failed(error) => Some(error),
-            Availability::Available | Availability::Restarting => None,
-        });
-        let first = errors.next()??;
-        errors.all(|error| error.is_some()).then(|| first.clone())
+    pub(crate) fn failure(&self) -> Option<Error> {
+        self.slots.failure()
     }
 
     fn drive(
@@ -254,7 +293,8 @@ impl ModelScheduler {
 
     fn dispatch(self: &Arc<Self>, payload: Payload<Box<InferenceRequest>>) {
         let permit = ExecutionPermit::new(Arc::clone(self), payload.instance);
-        let Some(instance) = self.instances().get(payload.instance.0) else {
+        let instances = self.slots.load();
+        let Some(Some(instance)) = instances.get(payload.instance.0) else {
             debug_assert!(false, "the machine knows only instances that exist");
             return;
         };

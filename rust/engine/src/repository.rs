@@ -1,18 +1,32 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What lies in a model repository: models, versions, configuration texts. Read-only.
 
+mod override_files;
+mod snapshot;
+
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use tritongw_config::VersionDirectory;
 use tritongw_types::{Error, Result, SafeName};
 
+pub(crate) use override_files::OverrideFiles;
+pub(crate) use snapshot::ModelSnapshot;
+
 /// A directory of a repository that should hold a model.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ModelDirectory {
     pub(crate) name: SafeName,
     pub(crate) path: PathBuf,
+}
+
+/// Finds a model of one repository by its name.
+pub(crate) fn find_model(repository: &Path, name: &SafeName) -> Option<ModelDirectory> {
+    let path = repository.join(name.as_str());
+    path.is_dir().then(|| ModelDirectory {
+        name: name.clone(),
+        path,
+    })
 }
 
 /// Lists the models of one repository, in the order of their names.
@@ -34,23 +48,6 @@ pub(crate) fn list_models(repository: &Path) -> Result<Vec<ModelDirectory>> {
 }
 
 impl ModelDirectory {
-    /// Lists the version directories, ascending (R004).
-    pub(crate) fn versions(&self) -> Result<Vec<i64>> {
-        let mut versions = Vec::new();
-        for name in subdirectories(&self.path)? {
-            match VersionDirectory::from_name(&name) {
-                VersionDirectory::Version(version) => versions.push(version),
-                VersionDirectory::LeadingZero => log::warn!(
-                    "ignore version directory '{name}' which contains leading zeros in its \
-                     directory name"
-                ),
-                VersionDirectory::Other => {}
-            }
-        }
-        versions.sort_unstable();
-        Ok(versions)
-    }
-
     /// Lists the entries of a version directory; names of directories end in `/`.
     pub(crate) fn version_entries(&self, version: i64) -> Result<Vec<String>> {
         let listed = entries(&self.path.join(version.to_string()))?;

@@ -233,11 +233,12 @@ impl InferenceRequest {
     /// Adds an input.
     ///
     /// # Errors
-    /// `InvalidArg` if there is one of that name.
+    /// `InvalidArg` if there is one of that name; the text begins with the request's id (P039).
     pub fn add_input(&mut self, input: InputTensor) -> Result<()> {
         if self.inputs.iter().any(|known| known.name == input.name) {
             return Err(Error::invalid_arg(format!(
-                "input '{}' already exists in request",
+                "{}input '{}' already exists in request",
+                self.log_prefix(),
                 input.name
             )));
         }

@@ -6,18 +6,23 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{OnceLock, Weak};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
-use parking_lot::Mutex;
 use tritongw_types::{Error, Result};
 
 use crate::backend::{Backend, BackendSettings};
 use crate::clock::monotonic_ns;
-use crate::lifecycle::{LoadFailure, Loader};
+use crate::lifecycle::ModelLifecycle;
+use crate::loaded_model::LoadedModel;
+use crate::loader::Loader;
 use crate::model::Model;
-use crate::model_table::{ModelTable, ModelVersionIndex};
-use crate::repository::{ModelDirectory, list_models};
+use crate::model_table::ModelVersionIndex;
+use crate::repositories::Repositories;
+use crate::repository_manager::{
+    ModelControlMode, ModelLoad, ModelRepositoryManager, OperationDone, RepositoryOptions,
+};
+use crate::repository_poller::RepositoryPoller;
 use crate::request::InferenceRequest;
 use crate::statistics::StatisticsSnapshot;
 use crate::timer::Timer;
@@ -40,6 +45,9 @@ const EXTENSIONS: [&str; 13] = [
     "logging",
 ];
 
+/// Time that instances have to end after the requests they were given.
+const ENDING_TIME: Duration = Duration::from_secs(30);
+
 /// How to build a [`Server`].
 #[derive(Clone, Debug)]
 pub struct ServerOptions {
@@ -47,6 +55,16 @@ pub struct ServerOptions {
     pub id: String,
     /// Repositories, local directories (R015).
     pub model_repositories: Vec<PathBuf>,
+    /// When models are loaded and unloaded (C029).
+    pub control_mode: ModelControlMode,
+    /// How often [`ModelControlMode::Poll`] looks for changes; zero for never (C030).
+    pub repository_poll_interval: Duration,
+    /// What [`ModelControlMode::Explicit`] loads at start-up; a lone `*` for everything (C031).
+    pub startup_models: Vec<String>,
+    /// Whether several repositories may hold models of one name (C035).
+    pub is_namespacing: bool,
+    /// Whether load requests may bring configurations and files (R040, R041).
+    pub allows_model_upload: bool,
     /// Whether configurations may be completed (C027).
     pub is_auto_complete: bool,
     /// Chooses `configs/<name>.pbtxt` (C032).
@@ -68,6 +86,11 @@ impl Default for ServerOptions {
         Self {
             id: "triton".to_owned(),
             model_repositories: Vec::new(),
+            control_mode: ModelControlMode::None,
+            repository_poll_interval: Duration::from_secs(15),
+            startup_models: Vec::new(),
+            is_namespacing: false,
+            allows_model_upload: true,
             is_auto_complete: true,
             model_config_name: None,
             is_strict_readiness: true,
@@ -83,49 +106,77 @@ impl Default for ServerOptions {
 pub struct Server {
     id: String,
     is_strict_readiness: bool,
-    table: ArcSwap<ModelTable>,
+    lifecycle: Arc<ModelLifecycle>,
+    manager: Arc<ModelRepositoryManager>,
+    // Set where repositories are polled.
+    poller: OnceLock<RepositoryPoller>,
+    has_loaded_all: AtomicBool,
     is_exiting: AtomicBool,
     traces: TraceManager,
 }
 
 impl Server {
-    /// Builds the server and loads every model of its repositories; blocks until all are loaded
-    /// or have failed. Failed models stand in [`Self::index`].
+    /// Builds the server and loads the models that its control mode says; blocks until all are
+    /// loaded or have failed. Failed models stand in [`Self::index`].
     ///
     /// # Errors
     /// If a repository cannot be read, or the engine's threads cannot start.
     pub fn new(options: ServerOptions, backends: Vec<Arc<dyn Backend>>) -> Result<Arc<Self>> {
-        let server = Arc::new(Self {
-            id: options.id,
-            is_strict_readiness: options.is_strict_readiness,
-            table: ArcSwap::default(),
-            is_exiting: AtomicBool::new(false),
-            traces: TraceManager::new(options.trace)?,
-        });
-        let mut directories: BTreeMap<String, Vec<ModelDirectory>> = BTreeMap::new();
-        for repository in &options.model_repositories {
-            for directory in list_models(repository)? {
-                directories
-                    .entry(directory.name.to_string())
-                    .or_default()
-                    .push(directory);
-            }
-        }
-        let loader = Loader {
-            backends: backends
-                .into_iter()
-                .map(|b| (b.name().to_owned(), b))
-                .collect(),
-            settings: options.backend_settings,
-            is_auto_complete: options.is_auto_complete,
-            config_name: options.model_config_name,
-            retry_count: options.load_retry_count,
-            timer: Timer::start()?,
-            server: Arc::downgrade(&server),
+        let lifecycle = ModelLifecycle::new(options.is_namespacing);
+        let traces = TraceManager::new(options.trace)?;
+        let timer = Timer::start()?;
+        let repositories = Repositories {
+            paths: options.model_repositories,
+            is_namespacing: options.is_namespacing,
+            config_name: options.model_config_name.clone(),
         };
-        let table = load_all(&loader, directories, options.load_thread_count.max(1));
-        server.table.store(Arc::new(table));
+        let repository_options = RepositoryOptions {
+            control_mode: options.control_mode,
+            startup_models: options.startup_models,
+            allows_model_upload: options.allows_model_upload,
+            load_thread_count: options.load_thread_count,
+        };
+        let named = |backend: Arc<dyn Backend>| (backend.name().to_owned(), backend);
+        let server = Arc::new_cyclic(|server| {
+            let loader = Loader {
+                backends: backends.into_iter().map(named).collect(),
+                settings: options.backend_settings,
+                is_auto_complete: options.is_auto_complete,
+                config_name: options.model_config_name,
+                retry_count: options.load_retry_count,
+                timer,
+                server: Weak::clone(server),
+            };
+            let of_models = Arc::clone(&lifecycle);
+            let manager =
+                ModelRepositoryManager::new(repository_options, repositories, loader, of_models);
+            Self {
+                id: options.id,
+                is_strict_readiness: options.is_strict_readiness,
+                lifecycle,
+                manager,
+                poller: OnceLock::new(),
+                has_loaded_all: AtomicBool::new(false),
+                is_exiting: AtomicBool::new(false),
+                traces,
+            }
+        });
+        let has_loaded_all = server.manager.load_startup_models()?;
+        server
+            .has_loaded_all
+            .store(has_loaded_all, Ordering::Release);
+        let interval = options.repository_poll_interval;
+        if options.control_mode == ModelControlMode::Poll && !interval.is_zero() {
+            let poller = RepositoryPoller::start(&server.manager, interval)?;
+            let is_first = server.poller.set(poller).is_ok();
+            debug_assert!(is_first, "a server is made once");
+        }
         Ok(server)
+    }
+
+    /// Returns whether every model that was to be loaded at start-up was (C026, R029).
+    pub fn has_loaded_all(&self) -> bool {
+        self.has_loaded_all.load(Ordering::Acquire)
     }
 
     /// Returns the server's name.
@@ -150,7 +201,7 @@ impl Server {
 
     /// Returns whether the server should get traffic (R079, R080, R082).
     pub fn is_ready(&self) -> bool {
-        !self.is_exiting() && (!self.is_strict_readiness || self.table.load().is_all_ready())
+        !self.is_exiting() && (!self.is_strict_readiness || self.lifecycle.table().is_all_ready())
     }
 
     /// Returns whether the server is shutting down.
@@ -163,7 +214,7 @@ impl Server {
     /// # Errors
     /// `NotFound` or `Unavailable` with the texts of R056-R059.
     pub fn model(&self, name: &str, version: Option<i64>) -> Result<Arc<Model>> {
-        self.table.load().model(name, version)
+        self.lifecycle.table().model(name, version)
     }
 
     /// Returns whether a model could execute now (P042).
@@ -173,24 +224,54 @@ impl Server {
     pub fn model_is_ready(&self, name: &str, version: Option<i64>) -> Result<bool> {
         match self.model(name, version) {
             Ok(model) => Ok(model.ready().is_ok()),
-            Err(_) if self.table.load().is_known(name, version) => Ok(false),
+            Err(_) if self.lifecycle.table().is_known(name, version) => Ok(false),
             Err(error) => Err(error),
         }
     }
 
     /// Returns the versions of a model that are ready, ascending.
     pub fn ready_versions(&self, name: &str) -> Vec<i64> {
-        self.table.load().ready_versions(name)
+        self.lifecycle.table().ready_versions(name)
     }
 
     /// Returns every loaded model version, by name and version.
     pub fn models(&self) -> Vec<Arc<Model>> {
-        self.table.load().models()
+        self.lifecycle.table().models()
     }
 
-    /// Returns the state of every model version the repositories hold.
+    /// Returns the state of every model version, and the names of what else the repositories
+    /// hold (R049).
     pub fn index(&self) -> Vec<ModelVersionIndex> {
-        self.table.load().index()
+        self.manager.index()
+    }
+
+    /// Begins to load a model, or to load it again if its files have changed; `done` is told when
+    /// it serves, or why it does not (R030-R043). What serves before goes on until then, and
+    /// beyond if the load fails.
+    pub fn load_model(&self, load: ModelLoad, done: OperationDone) {
+        if self.is_exiting() {
+            return done(Err(exiting()));
+        }
+        self.manager.load(load, done);
+    }
+
+    /// Takes a model out of service, after which its requests are still answered; `done` is told
+    /// at once unless the model is being loaded (R044, R045).
+    pub fn unload_model(&self, name: &str, done: OperationDone) {
+        if self.is_exiting() {
+            return done(Err(exiting()));
+        }
+        self.manager.unload(name, done);
+    }
+
+    /// Looks once for changes in the repositories and acts on those that an earlier look has seen
+    /// as they are now; blocks until models are loaded. Returns whether another look has to
+    /// confirm something.
+    ///
+    /// # Errors
+    /// `Unavailable` unless repositories are polled, or what keeps one from being read.
+    pub fn poll_repositories(&self) -> Result<bool> {
+        self.manager.poll()
     }
 
     /// Returns the statistics of one version, of all versions of a model, or of all models.
@@ -263,18 +344,35 @@ impl Server {
     /// the instances. Requests still unanswered then get an error.
     pub fn stop(&self, timeout: Duration) {
         self.begin_exit();
-        let models = self.models();
+        if let Some(poller) = self.poller.get() {
+            poller.stop();
+        }
+        self.manager.stop();
+        let models = self.lifecycle.close();
         models.iter().for_each(|model| model.stop_accepting());
-        let deadline_ns =
-            monotonic_ns().saturating_add(u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX));
+        let deadline_ns = monotonic_ns().saturating_add(nanoseconds(timeout));
         while models.iter().any(|model| model.inflight_count() > 0) && monotonic_ns() < deadline_ns
         {
             std::thread::sleep(Duration::from_millis(2));
         }
-        self.table.store(Arc::default());
-        models.iter().for_each(|model| model.shut_down());
+        let models: Vec<Weak<LoadedModel>> = models.iter().map(Arc::downgrade).collect();
+        self.lifecycle.clear();
+        // What somebody still refers to does not end by itself.
+        for model in models.iter().filter_map(Weak::upgrade) {
+            model.shut_down();
+        }
+        let deadline_ns = deadline_ns.saturating_add(nanoseconds(ENDING_TIME));
+        self.lifecycle.retirements().wait_until(deadline_ns);
         self.traces.stop();
     }
+}
+
+fn exiting() -> Error {
+    Error::unavailable("Server is stopping, model load / unload is not allowed")
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 impl fmt::Debug for Server {
@@ -283,36 +381,4 @@ impl fmt::Debug for Server {
             .field("id", &self.id)
             .finish_non_exhaustive()
     }
-}
-
-/// Loads every model, several at a time.
-fn load_all(
-    loader: &Loader,
-    directories: BTreeMap<String, Vec<ModelDirectory>>,
-    thread_count: usize,
-) -> ModelTable {
-    let table = Mutex::new(ModelTable::default());
-    let queue = Mutex::new(directories.into_iter());
-    std::thread::scope(|scope| {
-        for _ in 0..thread_count {
-            scope.spawn(|| {
-                loop {
-                    let Some((name, found)) = queue.lock().next() else {
-                        return;
-                    };
-                    let result = match found.as_slice() {
-                        [directory] => loader.load(directory),
-                        _ => Err(LoadFailure::NoModel(Error::invalid_arg(
-                            "model appears in two or more repositories",
-                        ))),
-                    };
-                    if let Err(failure) = &result {
-                        log::error!("failed to load '{name}': {}", failure.error());
-                    }
-                    table.lock().insert(name, result);
-                }
-            });
-        }
-    });
-    table.into_inner()
 }

@@ -72,30 +72,35 @@ fn a_model_that_cannot_be_loaded_says_why() {
             &["1"][..],
             "Invalid argument: unable to find backend library for backend 'nope', try specifying \
              runtime on the model configuration.",
+            false,
         ),
         (
             "name: \"other\" backend: \"scripted\"",
             &["1"],
             "Invalid argument: unexpected directory name 'm' for model 'other', directory name \
              must equal model name",
+            true,
         ),
         (
             "backend: \"scripted\"",
             &[],
             "Invalid argument: at least one version must be available under the version policy of \
              model 'm'",
+            false,
         ),
     ];
-    for (config, directories, reason) in cases {
+    // What is no model to clients does not keep the server from being ready.
+    for (config, directories, reason, is_no_model) in cases {
         let fixture = broken(config, directories);
         let index = fixture.server.index();
         assert_eq!(index.len(), 1);
         assert_eq!(
-            (index[0].is_ready, index[0].reason.as_str()),
+            (index[0].is_ready(), index[0].reason.as_str()),
             (false, reason)
         );
         assert!(fixture.server.is_live());
-        assert!(!fixture.server.is_ready());
+        assert!(!fixture.server.has_loaded_all());
+        assert_eq!(fixture.server.is_ready(), is_no_model);
     }
     let error = broken("backend: \"scripted\"", &[])
         .server
@@ -189,6 +194,6 @@ fn a_model_in_two_repositories_is_not_loaded() {
     let server = tritongw_engine::Server::new(options, Vec::new()).expect("readable");
     assert_eq!(
         server.index()[0].reason,
-        "Invalid argument: model appears in two or more repositories"
+        "model appears in two or more repositories"
     );
 }

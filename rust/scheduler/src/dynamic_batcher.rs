@@ -152,6 +152,18 @@ impl<R> DynamicBatcher<R> {
         self.instances.set_available(instance, available);
     }
 
+    /// Adds an instance, out of service until [`Self::set_instance_available`] says otherwise.
+    pub fn add_instance(&mut self) -> InstanceIndex {
+        self.config.instance_count += 1;
+        self.instances.add()
+    }
+
+    /// Changes how many payloads an instance may hold; those given out are not affected.
+    pub fn set_max_inflight_per_instance(&mut self, max_inflight: u32) {
+        self.config.max_inflight_per_instance = max_inflight;
+        self.instances.set_max_in_flight(max_inflight);
+    }
+
     /// Takes everything out of the queue and rejects it as [`RejectReason::Stopping`], in the order
     /// in which it would have been served.
     ///
@@ -186,6 +198,11 @@ impl<R> DynamicBatcher<R> {
     /// Returns the number of payloads given out and not yet completed.
     pub fn executing_count(&self) -> usize {
         self.instances.in_flight()
+    }
+
+    /// Returns the number of payloads that one instance has not yet completed.
+    pub fn executing_count_on(&self, instance: InstanceIndex) -> usize {
+        self.instances.in_flight_on(instance)
     }
 
     fn dispatch(&mut self, instance: InstanceIndex, cut: Cut) -> Payload<R> {

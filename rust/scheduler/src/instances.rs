@@ -13,6 +13,16 @@ struct Instance {
     freed: u64,
 }
 
+impl Instance {
+    fn idle(is_available: bool) -> Self {
+        Self {
+            in_flight: 0,
+            is_available,
+            freed: 0,
+        }
+    }
+}
+
 /// The instances of a model and what each holds.
 #[derive(Debug)]
 pub(crate) struct InstancePool {
@@ -23,13 +33,8 @@ pub(crate) struct InstancePool {
 
 impl InstancePool {
     pub(crate) fn new(count: usize, max_in_flight: u32) -> Self {
-        let idle = Instance {
-            in_flight: 0,
-            is_available: true,
-            freed: 0,
-        };
         Self {
-            instances: vec![idle; count],
+            instances: vec![Instance::idle(true); count],
             max_in_flight: max_in_flight.max(1),
             completions: 0,
         }
@@ -75,6 +80,23 @@ impl InstancePool {
         }
     }
 
+    /// Adds an instance that is not yet available.
+    pub(crate) fn add(&mut self) -> InstanceIndex {
+        self.instances.push(Instance::idle(false));
+        InstanceIndex(self.instances.len() - 1)
+    }
+
+    pub(crate) fn set_max_in_flight(&mut self, max_in_flight: u32) {
+        self.max_in_flight = max_in_flight.max(1);
+    }
+
+    /// Returns what one instance holds; nothing if there is no such instance.
+    pub(crate) fn in_flight_on(&self, index: InstanceIndex) -> usize {
+        self.instances
+            .get(index.0)
+            .map_or(0, |instance| instance.in_flight as usize)
+    }
+
     pub(crate) fn in_flight(&self) -> usize {
         self.instances
             .iter()
@@ -103,6 +125,18 @@ mod tests {
         }
         let taken: Vec<_> = std::iter::from_fn(|| take(&mut pool)).collect();
         assert_eq!(taken, [2, 0, 1]);
+    }
+
+    #[test]
+    fn an_added_instance_takes_its_turn_once_it_is_available() {
+        let mut pool = InstancePool::new(1, 1);
+        let added = pool.add();
+        assert_eq!((take(&mut pool), take(&mut pool)), (Some(0), None));
+        pool.set_available(added, true);
+        assert_eq!(take(&mut pool), Some(1));
+        assert_eq!(pool.in_flight_on(added), 1);
+        pool.set_max_in_flight(2);
+        assert_eq!(pool.next_free(), Some(InstanceIndex(0)));
     }
 
     #[test]

@@ -18,11 +18,13 @@ const EXAMPLE_ELEMENT_LIMIT: i64 = 64;
 pub(crate) fn models(index: &[ModelVersionIndex]) {
     let rows: Vec<_> = index
         .iter()
+        // What nobody has asked to load has no state.
+        .filter(|entry| entry.state.is_some() || !entry.reason.is_empty())
         .map(|entry| {
             let version = entry
                 .version
                 .map_or_else(|| "-".to_owned(), |v| v.to_string());
-            let status = match (entry.is_ready, entry.version) {
+            let status = match (entry.is_ready(), entry.version) {
                 (true, _) => "READY".to_owned(),
                 (false, Some(_)) => format!("UNAVAILABLE: {}", entry.reason),
                 (false, None) => format!("Not loaded: {}", entry.reason),

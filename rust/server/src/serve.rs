@@ -35,7 +35,7 @@ pub(crate) fn run(args: &ServeArgs, embedding: Embedding) -> Result<()> {
     let server = Server::new(args.server_options(), backends)?;
     let index = server.index();
     announce::models(&index);
-    if args.exits_on_error() && index.iter().any(|entry| !entry.is_ready) {
+    if args.exits_on_error() && !server.has_loaded_all() {
         server.stop(args.exit_timeout());
         return Err(Error::internal("failed to load all models"));
     }

@@ -396,7 +396,7 @@ fn a_worker_that_dies_while_loading_fails_the_load() {
     let fixture = Fixture::new(&[("refuses", "")]);
     let index = fixture.server.index();
     assert_eq!(index.len(), 1);
-    assert!(!index[0].is_ready);
+    assert!(!index[0].is_ready());
     assert!(
         index[0].reason.contains("no weights"),
         "{}",

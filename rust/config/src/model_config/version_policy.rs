@@ -33,7 +33,11 @@ impl VersionPolicy {
         versions
     }
 
-    pub(super) fn from_message(message: &pb::ModelConfig) -> Result<Self> {
+    /// Reads the policy of a normalised message.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn from_message(message: &pb::ModelConfig) -> Result<Self> {
         let Some(policy) = &message.version_policy else {
             let model = &message.name;
             return Err(Error::invalid_arg(format!(

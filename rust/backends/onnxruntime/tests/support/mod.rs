@@ -162,7 +162,7 @@ impl Fixture {
         let index = self.server.index();
         let model = index
             .iter()
-            .find(|model| !model.is_ready)
+            .find(|model| !model.is_ready())
             .expect("a model that failed");
         model.reason.clone()
     }

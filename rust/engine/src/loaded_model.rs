@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What a loaded model version holds of its backend, and the end of it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::backend::BackendModel;
+use crate::model_scheduler::ModelScheduler;
+use crate::repository::OverrideFiles;
+use crate::retirement::Retirements;
+
+/// Where a model comes from, and what is to happen when it ends.
+pub(crate) struct Origin {
+    /// Tells this load from every other.
+    pub(crate) mark: u64,
+    /// Its repository, where models of one name may lie in several (R067).
+    pub(crate) namespace: Option<Arc<str>>,
+    /// Its files, where a client sent them.
+    pub(crate) files: Option<Arc<OverrideFiles>>,
+    /// By whom it is ended.
+    pub(crate) retirements: Retirements,
+    /// Called when its resources have been given back.
+    pub(crate) on_retired: Box<dyn FnOnce() + Send + Sync>,
+}
+
+/// Backend state and scheduler of a model version, shared by everything that refers to it.
+///
+/// When the last reference goes (unloaded or replaced, and every request answered) its instances
+/// end on a thread of their own.
+pub(crate) struct LoadedModel {
+    backend_model: Arc<dyn BackendModel>,
+    scheduler: Arc<ModelScheduler>,
+    retirements: Retirements,
+    namespace: Option<Arc<str>>,
+    mark: u64,
+    // Requests taken by a backend, with responses to come.
+    unanswered: AtomicUsize,
+    // Taken when it ends.
+    rest: Option<Rest>,
+}
+
+/// What is only of use at the end.
+struct Rest {
+    files: Option<Arc<OverrideFiles>>,
+    on_retired: Box<dyn FnOnce() + Send + Sync>,
+}
+
+impl LoadedModel {
+    pub(crate) fn new(
+        backend_model: Arc<dyn BackendModel>,
+        scheduler: Arc<ModelScheduler>,
+        origin: Origin,
+    ) -> Self {
+        let rest = Rest {
+            files: origin.files,
+            on_retired: origin.on_retired,
+        };
+        Self {
+            backend_model,
+            scheduler,
+            retirements: origin.retirements,
+            namespace: origin.namespace,
+            mark: origin.mark,
+            unanswered: AtomicUsize::new(0),
+            rest: Some(rest),
+        }
+    }
+
+    pub(crate) fn backend_model(&self) -> &Arc<dyn BackendModel> {
+        &self.backend_model
+    }
+
+    pub(crate) fn scheduler(&self) -> &Arc<ModelScheduler> {
+        &self.scheduler
+    }
+
+    pub(crate) fn retirements(&self) -> &Retirements {
+        &self.retirements
+    }
+
+    pub(crate) fn namespace(&self) -> Option<&str> {
+        self.namespace.as_deref()
+    }
+
+    /// Returns what tells this load from every other.
+    pub(crate) fn mark(&self) -> u64 {
+        self.mark
+    }
+
+    /// Refuses new requests; those accepted are still served.
+    pub(crate) fn stop_accepting(&self) {
+        self.scheduler.stop();
+    }
+
+    /// Returns how many requests wait, execute or still have responses to come.
+    pub(crate) fn inflight_count(&self) -> usize {
+        let unanswered = self.unanswered.load(Ordering::Acquire);
+        self.scheduler.inflight_count().max(unanswered)
+    }
+
+    pub(crate) fn add_unanswered(&self) {
+        self.unanswered.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(crate) fn remove_unanswered(&self) {
+        self.unanswered.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Ends the instances, whatever they do. Must not run on an instance's thread.
+    pub(crate) fn shut_down(&self) {
+        self.scheduler.stop_instances();
+    }
+}
+
+impl Drop for LoadedModel {
+    fn drop(&mut self) {
+        let backend_model = Arc::clone(&self.backend_model);
+        let scheduler = Arc::clone(&self.scheduler);
+        let rest = self.rest.take();
+        self.retirements.begin(move || {
+            // No request is left, but an instance may not yet have returned from its last one.
+            scheduler.wait_until_idle();
+            scheduler.stop_instances();
+            drop(scheduler);
+            drop(backend_model);
+            if let Some(Rest { files, on_retired }) = rest {
+                drop(files);
+                on_retired();
+            }
+        });
+    }
+}

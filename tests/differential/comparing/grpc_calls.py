@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""gRPC requests as bytes, and their answers taken apart."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import grpc
+from google.protobuf import json_format, text_format
+from google.protobuf.message import DecodeError
+from tritonclient.grpc import service_pb2
+
+from comparing.answers import Answer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+SERVICE = "/inference.GRPCInferenceService/"
+_STREAM = "ModelStreamInfer"
+_TIMEOUT_S = 15
+_TRANSPORT_FAILURE = re.compile("(?i)socket|connection|connect|stream removed|transport")
+
+
+class GrpcLine:
+    """A channel to one server."""
+
+    def __init__(self, address: str) -> None:
+        self._channel = grpc.insecure_channel(address)
+
+    def close(self) -> None:
+        """Close the channel."""
+        self._channel.close()
+
+    def unary(self, path: str, payload: bytes) -> Any:
+        """Call a method with one message and return the message it answers with."""
+        call = self._channel.unary_unary(
+            path, request_serializer=bytes, response_deserializer=bytes
+        )
+        return call(payload, timeout=_TIMEOUT_S)
+
+    def stream(self, path: str, payloads: Sequence[bytes]) -> list[Any]:
+        """Call a method with a stream of messages and return all that come back."""
+        call = self._channel.stream_stream(
+            path, request_serializer=bytes, response_deserializer=bytes
+        )
+        return list(call(iter(payloads), timeout=_TIMEOUT_S))
+
+
+@dataclass(frozen=True)
+class GrpcRequest:
+    """One call.
+
+    Parameters
+    ----------
+    method : str
+        Name of the method of the inference service.
+    payloads : tuple of bytes
+        The message; several only for the method that streams.
+    """
+
+    method: str
+    payloads: tuple[bytes, ...]
+
+    def __str__(self) -> str:
+        return "\n".join([f"gRPC {self.method}", *map(self._text, self.payloads)])
+
+    def _text(self, payload: bytes) -> str:
+        message = _message(self.method, "Request")
+        try:
+            message.ParseFromString(payload)
+        except DecodeError:
+            return f"not a message: {payload.hex()}"
+        return text_format.MessageToString(message, as_utf8=True)
+
+    def send(self, _: object, line: GrpcLine) -> Answer:
+        """Make the call."""
+        path = SERVICE + self.method
+        try:
+            if self.method == _STREAM:
+                replies = line.stream(path, self.payloads)
+            else:
+                replies = [line.unary(path, self.payloads[0])]
+        except grpc.RpcError as error:
+            return _failure(error)
+        documents = [_document(self.method, reply) for reply in replies]
+        return Answer("OK", document=documents if self.method == _STREAM else documents[0])
+
+
+def _message(method: str, kind: str) -> Any:
+    name = method
+    if method == _STREAM:
+        name = "ModelInfer" if kind == "Request" else "ModelStreamInfer"
+    # A method that does not exist is asked with a message that is empty.
+    return getattr(service_pb2, name + kind, service_pb2.ServerLiveRequest)()
+
+
+def _failure(error: grpc.RpcError) -> Answer:
+    status, text = error.code().name, error.details() or ""
+    if status == "UNAVAILABLE" and _TRANSPORT_FAILURE.search(text):
+        return Answer("closed")
+    return Answer("late") if status == "DEADLINE_EXCEEDED" else Answer(status, error=text)
+
+
+def _document(method: str, reply: bytes) -> Any:
+    message = _message(method, "Response")
+    message.ParseFromString(reply)
+    return json_format.MessageToDict(
+        message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+    )

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The differences we know and stand by: ``differences.toml``."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from comparing.answers import Deviation
+
+FILE = Path(__file__).resolve().parent.parent / "differences.toml"
+_MEMBERS = {"request", "aspect", "ours", "theirs", "reason", "rows"}
+
+
+@dataclass(frozen=True)
+class KnownDifference:
+    """One entry; the patterns are searched for, so they need anchors to mean all of a text."""
+
+    request: re.Pattern[str]
+    aspect: re.Pattern[str]
+    ours: re.Pattern[str]
+    theirs: re.Pattern[str]
+    reason: str
+    rows: tuple[str, ...]
+
+    @classmethod
+    def read(cls, entry: dict[str, Any]) -> KnownDifference:
+        """Make an entry from its table; a member that is missing matches everything."""
+        unknown = entry.keys() - _MEMBERS
+        if unknown or not entry.get("reason") or not {"ours", "theirs"} & entry.keys():
+            message = f"differences.toml: an entry needs a reason and a pattern: {entry}"
+            raise ValueError(message)
+        patterns = {
+            name: re.compile(entry.get(name, ""), re.DOTALL)
+            for name in ("request", "aspect", "ours", "theirs")
+        }
+        return cls(**patterns, reason=entry["reason"], rows=tuple(entry.get("rows", ())))
+
+    def covers(self, request: str, deviation: Deviation) -> bool:
+        """Tell whether `deviation` is the one this entry speaks of."""
+        return bool(
+            self.aspect.search(deviation.aspect)
+            and self.ours.search(deviation.ours)
+            and self.theirs.search(deviation.theirs)
+            and self.request.search(request)
+        )
+
+
+@dataclass
+class KnownDifferences:
+    """All entries, and which of them were met in this run."""
+
+    entries: list[KnownDifference]
+    met: set[str] = field(default_factory=set)
+
+    @classmethod
+    def load(cls, path: Path = FILE) -> KnownDifferences:
+        """Read the file."""
+        document = tomllib.loads(path.read_text())
+        return cls([KnownDifference.read(entry) for entry in document["difference"]])
+
+    def covers(self, request: str, deviation: Deviation) -> bool:
+        """Tell whether an entry speaks of `deviation`, and remember which did."""
+        for entry in self.entries:
+            if entry.covers(request, deviation):
+                self.met.add(entry.reason)
+                return True
+        return False
+
+    def stale(self) -> list[str]:
+        """Return the reasons of the entries that nothing met."""
+        return [entry.reason for entry in self.entries if entry.reason not in self.met]

@@ -1,0 +1,7 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Model that cannot be loaded."""
+
+
+class TritonPythonModel:
+    def initialize(self, args):
+        raise RuntimeError("made to fail")
