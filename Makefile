@@ -74,6 +74,7 @@ check-generated: $(VENV)/.deps-test ## what is generated and checked in is curre
 	cargo run --quiet --package xtask --profile $(PROFILE) -- generate --check
 	python tools/make_models.py --check
 	python tools/conformance.py render --check
+	cargo run --quiet --package tritongw-server --profile $(PROFILE) --example option_reference -- --check
 
 ##@ Test
 

@@ -15,11 +15,12 @@ use std::ffi::OsString;
 use std::fmt;
 use std::io::Write;
 
-use clap::Parser;
 use tritongw_backend_onnxruntime::OnnxRuntimeConfig;
 use tritongw_backend_python::PythonBackendConfig;
 
-use crate::options::{Command, CommandLine};
+use crate::options::ProcessEnvironment;
+
+pub use crate::options::reference as option_reference;
 
 /// What the program that hosts the server brings along.
 pub struct Embedding {
@@ -39,15 +40,14 @@ impl fmt::Debug for Embedding {
 ///
 /// Blocks until the server has shut down. Takes over SIGINT and SIGTERM while it serves.
 pub fn main(args: Vec<OsString>, embedding: Embedding) -> i32 {
-    let command_line = match CommandLine::try_parse_from(args) {
-        Ok(command_line) => command_line,
-        Err(error) => {
-            // A closed console leaves nobody to tell.
-            let _ = error.print();
-            return i32::from(error.use_stderr());
-        }
+    let args = match options::parse(args, &ProcessEnvironment) {
+        Ok(args) => args,
+        Err(refusal) => return refusal.report(),
     };
-    let Command::Serve(args) = command_line.command;
+    for notice in &args.notices {
+        // A closed console leaves nobody to tell.
+        let _ = writeln!(std::io::stderr(), "Warning: {notice}");
+    }
     match serve::run(&args, embedding) {
         Ok(()) => 0,
         Err(error) => {

@@ -1,373 +1,372 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The command line: Triton's spelling, types and defaults (section 1), parsed once.
+//! The command line: Triton's spelling, types, defaults and refusals (section 1), parsed once.
+//!
+//! [`getopt`] splits the line as Triton does, clap's definitions in the files below give each value
+//! its type, and what one option cannot know is checked here. Each group of options is a struct of
+//! its own with accessors for validated values.
 
-use std::collections::BTreeMap;
+mod backend;
+mod cache;
+mod deprecated;
+mod device;
+mod environment;
+mod getopt;
+mod grpc;
+mod http;
+mod logging;
+mod metrics;
+mod ports;
+mod rate_limiter;
+mod refusal;
+mod repository;
+mod restricted;
+mod sagemaker;
+mod server;
+mod trace;
+mod unavailable;
+mod usage;
+mod value;
+mod vertex_ai;
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::path::PathBuf;
-use std::time::Duration;
 
-use clap::{ArgAction, Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use tritongw_engine::ServerOptions;
-use tritongw_engine::backend::BackendSettings;
 use tritongw_grpc::GrpcOptions;
 use tritongw_http::HttpOptions;
+use tritongw_types::{Error, Result};
 
-use crate::logging::{LogFormat, LogOptions};
+use self::cache::CacheConfig;
+use self::environment::{Environment, EnvironmentInputs};
+use self::trace::TraceOptions;
+use crate::logging::LogOptions;
+
+pub(crate) use self::environment::ProcessEnvironment;
+pub(crate) use self::refusal::Refusal;
+pub use self::usage::reference;
 
 /// Serves the models of a Triton model repository over HTTP and gRPC.
 #[derive(Debug, Parser)]
-#[command(
-    name = "tritongw",
-    version,
-    infer_long_args = true,
-    disable_help_subcommand = true
-)]
-pub(crate) struct CommandLine {
+#[command(name = "tritongw", version, disable_help_subcommand = true)]
+struct CommandLine {
     #[command(subcommand)]
-    pub(crate) command: Command,
+    command: Command,
 }
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum Command {
+enum Command {
     /// Loads a model repository and serves it until SIGINT or SIGTERM.
+    #[command(args_override_self = true, disable_help_flag = true)]
     Serve(Box<ServeArgs>),
 }
 
-/// Options of `tritongw serve`.
+/// Options of `tritongw serve`, in the order of Triton's table.
 #[derive(Debug, Args)]
 pub(crate) struct ServeArgs {
-    /// Model repository; may be given several times.
-    #[arg(
-        long,
-        visible_alias = "model-store",
-        required = true,
-        value_name = "PATH"
-    )]
-    model_repository: Vec<PathBuf>,
-
-    /// Server name in the metadata.
-    #[arg(long, default_value = "triton", value_name = "NAME")]
-    id: String,
-
-    /// Seconds that shutting down may take before unanswered requests are given up.
-    #[arg(
-        long,
-        default_value_t = 30,
-        allow_negative_numbers = true,
-        value_name = "SECONDS"
-    )]
-    exit_timeout_secs: i64,
-
-    /// Ends the process if a model fails to load at start-up.
-    #[arg(long, default_value = "true", value_parser = parse_bool, action = ArgAction::Set)]
-    exit_on_error: bool,
-
-    /// The server is ready only if all models are.
-    #[arg(long, default_value = "true", value_parser = parse_bool, action = ArgAction::Set)]
-    strict_readiness: bool,
-
-    /// Configurations must be complete: neither server nor backends fill anything in.
-    #[arg(long)]
-    disable_auto_complete_config: bool,
-
-    /// Uses `configs/<NAME>.pbtxt` of a model where there is one.
-    #[arg(long, value_name = "NAME", value_parser = parse_non_empty)]
-    model_config_name: Option<String>,
-
-    /// Models loaded at the same time.
-    #[arg(long, default_value_t = 4, value_name = "COUNT")]
-    model_load_thread_count: usize,
-
-    /// How often a failed load is tried again.
-    #[arg(long, default_value_t = 0, value_name = "COUNT")]
-    model_load_retry_count: u32,
-
-    /// How models are loaded; only `none`, all at start-up, is available in this version.
-    #[arg(long, default_value = "none", value_parser = ["none"], value_name = "MODE")]
-    model_control_mode: String,
-
-    /// Setting of one backend, or of all: `[<backend>,]<setting>=<value>`; may be given several
-    /// times.
-    #[arg(long, value_name = "SETTING", value_parser = parse_backend_setting)]
-    backend_config: Vec<BackendSetting>,
-
-    /// Serves HTTP.
-    #[arg(long, default_value = "true", value_parser = parse_bool, action = ArgAction::Set)]
-    allow_http: bool,
-
-    /// Address of the HTTP service; Triton's default is 0.0.0.0.
-    #[arg(long, default_value = "127.0.0.1", value_name = "ADDRESS")]
-    http_address: String,
-
-    /// Port of the HTTP service; 0 takes a free one.
-    #[arg(long, default_value_t = 8000, value_name = "PORT")]
-    http_port: u16,
-
-    /// Shares the HTTP port with other processes (SO_REUSEPORT).
-    #[arg(long, default_value = "false", value_parser = parse_bool, action = ArgAction::Set)]
-    reuse_http_port: bool,
-
-    /// Network threads of the HTTP service; never more than there are cores.
-    #[arg(long, default_value_t = 8, value_name = "COUNT")]
-    http_thread_count: usize,
-
-    /// Largest HTTP request body in bytes.
-    #[arg(long, default_value_t = 67_108_864, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..))]
-    http_max_input_size: u64,
-
-    /// Headers whose whole name matches this regular expression become request parameters; case
-    /// does not count unless the pattern says `(?-i)`.
-    #[arg(long, value_name = "REGEX")]
-    http_header_forward_pattern: Option<String>,
-
-    /// Serves gRPC.
-    #[arg(long, default_value = "true", value_parser = parse_bool, action = ArgAction::Set)]
-    allow_grpc: bool,
-
-    /// Address of the gRPC service; Triton's default is 0.0.0.0.
-    #[arg(long, default_value = "127.0.0.1", value_name = "ADDRESS")]
-    grpc_address: String,
-
-    /// Port of the gRPC service; 0 takes a free one.
-    #[arg(long, default_value_t = 8001, value_name = "PORT")]
-    grpc_port: u16,
-
-    /// Shares the gRPC port with other processes (SO_REUSEPORT).
-    #[arg(long, default_value = "false", value_parser = parse_bool, action = ArgAction::Set)]
-    reuse_grpc_port: bool,
-
-    /// Network threads of the gRPC service.
-    #[arg(long, default_value_t = 2, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(2..=128))]
-    grpc_infer_thread_count: u64,
-
-    /// Serves Prometheus metrics.
-    #[arg(long, default_value = "true", value_parser = parse_bool, action = ArgAction::Set)]
-    allow_metrics: bool,
-
-    /// Address of the metrics service; that of HTTP unless given.
-    #[arg(long, value_name = "ADDRESS")]
-    metrics_address: Option<String>,
-
-    /// Port of the metrics service; 0 takes a free one.
-    #[arg(long, default_value_t = 8002, value_name = "PORT")]
-    metrics_port: u16,
-
-    /// Verbosity: 0 (or false) for none, 1 (or true) and more for more.
-    #[arg(long, default_value = "0", value_parser = parse_verbosity, value_name = "LEVEL")]
-    log_verbose: u32,
-
-    /// Writes INFO lines.
-    #[arg(long, default_value = "true", value_parser = parse_bool, action = ArgAction::Set)]
-    log_info: bool,
-
-    /// Writes WARNING lines.
-    #[arg(long, default_value = "true", value_parser = parse_bool, action = ArgAction::Set)]
-    log_warning: bool,
-
-    /// Writes ERROR lines.
-    #[arg(long, default_value = "true", value_parser = parse_bool, action = ArgAction::Set)]
-    log_error: bool,
-
-    /// How log lines begin: `default` or `ISO8601`.
-    #[arg(long, default_value = "default", value_parser = parse_log_format, value_name = "FORMAT")]
-    log_format: LogFormat,
+    #[command(flatten)]
+    pub(crate) server: server::ServerArgs,
+    #[command(flatten)]
+    pub(crate) logging: logging::LoggingArgs,
+    #[command(flatten)]
+    pub(crate) repository: repository::RepositoryArgs,
+    #[command(flatten)]
+    pub(crate) http: http::HttpArgs,
+    #[command(flatten)]
+    pub(crate) grpc: grpc::GrpcArgs,
+    #[command(flatten)]
+    pub(crate) sagemaker: sagemaker::SagemakerArgs,
+    #[command(flatten)]
+    pub(crate) vertex_ai: vertex_ai::VertexAiArgs,
+    #[command(flatten)]
+    pub(crate) metrics: metrics::MetricsArgs,
+    #[command(flatten)]
+    pub(crate) trace: trace::TraceArgs,
+    #[command(flatten)]
+    pub(crate) backend: backend::BackendArgs,
+    #[command(flatten)]
+    pub(crate) repository_agent: backend::RepositoryAgentArgs,
+    #[command(flatten)]
+    pub(crate) cache: cache::CacheArgs,
+    #[command(flatten)]
+    pub(crate) rate_limiter: rate_limiter::RateLimiterArgs,
+    #[command(flatten)]
+    pub(crate) device: device::DeviceArgs,
+    #[command(flatten)]
+    pub(crate) deprecated: deprecated::DeprecatedArgs,
+    #[arg(skip)]
+    pub(crate) environment: EnvironmentInputs,
+    /// What to tell the user before anything is started.
+    #[arg(skip)]
+    pub(crate) notices: Vec<String>,
+    /// What to log first.
+    #[arg(skip)]
+    pub(crate) warnings: Vec<String>,
 }
 
-/// One `--backend-config`: backend (empty for all), setting, value.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct BackendSetting(String, String, String);
+/// Parses a command line, program name first.
+///
+/// # Errors
+/// What to print in place of serving, and the exit status.
+pub(crate) fn parse(
+    args: Vec<OsString>,
+    environment: &dyn Environment,
+) -> std::result::Result<Box<ServeArgs>, Refusal> {
+    let Some((head, options)) = args
+        .split_at_checked(2)
+        .filter(|(head, _)| head[1] == "serve")
+    else {
+        let Command::Serve(args) = CommandLine::try_parse_from(args)?.command;
+        return args.complete(environment);
+    };
+    let options = unicode(options).map_err(Refusal::Usage)?;
+    let line = getopt::split(&options, &usage::option_names()).map_err(Refusal::Usage)?;
+    if line.options.iter().any(|option| option == "--help") {
+        return Err(Refusal::Usage(String::new()));
+    }
+    let head = head.iter().cloned();
+    let command_line =
+        CommandLine::try_parse_from(head.chain(line.options.into_iter().map(Into::into)))?;
+    if let Some(positional) = line.positionals.first() {
+        return Err(Refusal::Usage(format!("Unexpected argument: {positional}")));
+    }
+    let Command::Serve(args) = command_line.command;
+    args.complete(environment)
+}
+
+fn unicode(args: &[OsString]) -> std::result::Result<Vec<String>, String> {
+    args.iter()
+        .map(|arg| {
+            let text = arg.to_str().map(str::to_owned);
+            text.ok_or_else(|| format!("argument is not valid Unicode: {}", arg.display()))
+        })
+        .collect()
+}
+
+/// Returns the definition of `tritongw serve`.
+fn serve_command() -> clap::Command {
+    let mut command = CommandLine::command();
+    command.build();
+    command
+        .find_subcommand("serve")
+        .cloned()
+        .unwrap_or_default()
+}
 
 impl ServeArgs {
-    pub(crate) fn server_options(&self) -> ServerOptions {
-        let mut repositories = self.model_repository.clone();
-        // A sorted set (C024): the order given is lost, duplicates merge.
-        repositories.sort();
-        repositories.dedup();
-        let mut backend_settings: BTreeMap<String, BackendSettings> = BTreeMap::new();
-        for BackendSetting(backend, setting, value) in &self.backend_config {
-            let settings = backend_settings.entry(backend.clone()).or_default();
-            settings.insert(setting.clone(), value.clone());
+    /// Adds the environment's say, and checks what single options cannot know.
+    fn complete(
+        mut self: Box<Self>,
+        environment: &dyn Environment,
+    ) -> std::result::Result<Box<Self>, Refusal> {
+        self.environment = EnvironmentInputs::read(environment).map_err(Refusal::Usage)?;
+        self.repository.check().map_err(Refusal::Usage)?;
+        self.http
+            .resolve()
+            .map_err(|e| Refusal::bad_option("http-restricted-api", &e))?;
+        self.grpc
+            .resolve()
+            .map_err(|e| Refusal::bad_option("grpc-restricted-protocol", &e))?;
+        let trace = self.trace_options().map_err(Refusal::Usage)?;
+        self.notices = deprecated::notices(&self, trace.mode);
+        if self.deprecated.response_cache_byte_size.is_some() && !self.cache.cache_config.is_empty()
+        {
+            return Err(Refusal::Usage(
+                "Error: Incompatible flags --response-cache-byte-size and --cache-config both \
+                     provided. Please provide one or the other."
+                    .to_owned(),
+            ));
         }
-        ServerOptions {
-            id: self.id.clone(),
-            model_repositories: repositories,
-            is_auto_complete: !self.disable_auto_complete_config,
-            model_config_name: self.model_config_name.clone(),
-            is_strict_readiness: self.strict_readiness,
-            load_thread_count: self.model_load_thread_count,
-            load_retry_count: self.model_load_retry_count,
-            backend_settings,
+        self.check_ports().map_err(Refusal::Usage)?;
+        self.device.check().map_err(Refusal::Options)?;
+        let findings = unavailable::find(&self);
+        if let Some(refusal) = findings.refusal {
+            return Err(Refusal::Options(refusal));
+        }
+        let unknown = self
+            .trace
+            .unknown_settings()
+            .map(|setting| format!("'--trace-config' knows no setting '{}'", setting.name));
+        self.warnings = findings.warnings.into_iter().chain(unknown).collect();
+        Ok(self)
+    }
+
+    fn check_ports(&self) -> std::result::Result<(), String> {
+        let http_address = self.http.http_address.as_str();
+        let listener = |name, address, port| ports::Listener {
+            name,
+            address,
+            port,
+            allowed_for_others: None,
+        };
+        let services = [
+            (
+                self.allows_http(),
+                listener("HTTP", http_address, self.http.http_port),
+            ),
+            (
+                self.allows_grpc(),
+                listener("GRPC", &self.grpc.grpc_address, self.grpc.grpc_port),
+            ),
+            (
+                self.metrics.allow_metrics,
+                listener(
+                    "metrics",
+                    self.metrics.address(http_address),
+                    self.metrics.metrics_port,
+                ),
+            ),
+            (
+                self.sagemaker.allow_sagemaker,
+                ports::Listener {
+                    allowed_for_others: self.sagemaker.sagemaker_safe_port_range.as_ref(),
+                    ..listener("SageMaker", http_address, self.sagemaker.sagemaker_port)
+                },
+            ),
+            (
+                self.allows_vertex_ai(),
+                listener("Vertex AI", http_address, self.vertex_ai_port()),
+            ),
+        ];
+        let enabled = services.into_iter().filter(|(is_enabled, _)| *is_enabled);
+        ports::check(&enabled.map(|(_, listener)| listener).collect::<Vec<_>>())
+    }
+
+    /// Returns the repositories; `AIP_STORAGE_URI` counts if none is given (C008).
+    ///
+    /// # Errors
+    /// `InvalidArg` if there is none.
+    fn repositories(&self) -> Result<Vec<PathBuf>> {
+        let mut repositories: BTreeSet<_> = self.repository.repositories();
+        if repositories.is_empty() {
+            repositories.extend(
+                self.environment
+                    .vertex_ai_repository
+                    .iter()
+                    .map(PathBuf::from),
+            );
+        }
+        if repositories.is_empty() {
+            return Err(Error::invalid_arg("--model-repository must be specified"));
+        }
+        Ok(repositories.into_iter().collect())
+    }
+
+    /// Returns how to build the engine.
+    ///
+    /// # Errors
+    /// `InvalidArg` in Triton's words if the options ask for what cannot be.
+    pub(crate) fn server_options(&self) -> Result<ServerOptions> {
+        self.repository.check_startup_models()?;
+        Ok(ServerOptions {
+            id: self.server.id.clone(),
+            model_repositories: self.repositories()?,
+            control_mode: self.repository.control_mode(),
+            repository_poll_interval: self.repository.poll_interval().unwrap_or_default(),
+            startup_models: self.repository.startup_models().into_iter().collect(),
+            is_namespacing: self.repository.model_namespacing,
+            is_auto_complete: !self.is_strict_model_config(),
+            model_config_name: self.repository.model_config_name.clone(),
+            is_strict_readiness: self.repository.strict_readiness,
+            load_thread_count: self.repository.load_thread_count(),
+            load_retry_count: self.repository.model_load_retry_count,
+            backend_settings: self.backend.backend_settings(),
             ..ServerOptions::default()
-        }
+        })
+    }
+
+    /// Returns whether configurations must be complete (C027, C097).
+    pub(crate) fn is_strict_model_config(&self) -> bool {
+        self.repository.is_auto_complete_disabled() || self.deprecated.is_strict_model_config()
+    }
+
+    pub(crate) fn allows_http(&self) -> bool {
+        self.http
+            .allow_http
+            .unwrap_or(!self.environment.is_vertex_ai)
     }
 
     pub(crate) fn http_options(&self) -> Option<HttpOptions> {
-        self.allow_http.then(|| HttpOptions {
-            address: self.http_address.clone(),
-            port: self.http_port,
-            reuse_port: self.reuse_http_port,
-            thread_count: self.http_thread_count,
-            max_input_size: usize::try_from(self.http_max_input_size).unwrap_or(usize::MAX),
-            header_forward_pattern: self
-                .http_header_forward_pattern
-                .clone()
-                .filter(|pattern| !pattern.is_empty()),
+        self.allows_http().then(|| HttpOptions {
+            address: self.http.http_address.clone(),
+            port: self.http.http_port,
+            reuse_port: self.http.reuse_http_port,
+            thread_count: self.http.thread_count(),
+            max_input_size: self.http.http_max_input_size,
+            header_forward_pattern: self.http.header_forward_pattern().cloned(),
+            restricted_apis: self.http.restricted_apis.clone(),
             ..HttpOptions::default()
         })
     }
 
+    pub(crate) fn allows_grpc(&self) -> bool {
+        self.grpc
+            .allow_grpc
+            .unwrap_or(!self.environment.is_vertex_ai)
+    }
+
     pub(crate) fn grpc_options(&self) -> Option<GrpcOptions> {
-        self.allow_grpc.then(|| GrpcOptions {
-            address: self.grpc_address.clone(),
-            port: self.grpc_port,
-            reuse_port: self.reuse_grpc_port,
-            thread_count: usize::try_from(self.grpc_infer_thread_count).unwrap_or(2),
+        let keepalive = self.grpc.keepalive();
+        self.allows_grpc().then(|| GrpcOptions {
+            address: self.grpc.grpc_address.clone(),
+            port: self.grpc.grpc_port,
+            reuse_port: self.grpc.reuse_grpc_port,
+            thread_count: self.grpc.grpc_infer_thread_count,
+            keepalive_interval: Some(keepalive.time),
+            keepalive_timeout: keepalive.timeout,
+            restricted_protocols: self.grpc.restricted_apis.clone(),
             ..GrpcOptions::default()
         })
     }
 
+    pub(crate) fn allows_vertex_ai(&self) -> bool {
+        self.vertex_ai
+            .allow_vertex_ai
+            .unwrap_or(self.environment.is_vertex_ai)
+    }
+
+    /// Returns the port of the Vertex AI service (C071).
+    pub(crate) fn vertex_ai_port(&self) -> u16 {
+        let given = self
+            .vertex_ai
+            .vertex_ai_port
+            .or(self.environment.vertex_ai_port);
+        given.unwrap_or(8080)
+    }
+
     /// Returns address and port of the metrics service.
     pub(crate) fn metrics_address(&self) -> Option<(&str, u16)> {
-        let address = self
-            .metrics_address
-            .as_deref()
-            .unwrap_or(&self.http_address);
-        self.allow_metrics.then_some((address, self.metrics_port))
+        let address = self.metrics.address(&self.http.http_address);
+        self.metrics
+            .allow_metrics
+            .then_some((address, self.metrics.metrics_port))
     }
 
-    pub(crate) fn log_options(&self, is_escaping: bool) -> LogOptions {
-        LogOptions {
-            info: self.log_info,
-            warning: self.log_warning,
-            error: self.log_error,
-            verbose_level: self.log_verbose,
-            format: self.log_format,
-            is_escaping,
+    pub(crate) fn log_options(&self) -> LogOptions {
+        self.logging.log_options(self.environment.is_log_escaped())
+    }
+
+    /// Returns how to trace.
+    ///
+    /// # Errors
+    /// If a setting has no such value; not after [`parse`].
+    pub(crate) fn trace_options(&self) -> std::result::Result<TraceOptions, String> {
+        self.trace.trace_options(&self.deprecated)
+    }
+
+    /// Returns the settings of each cache; the deprecated option stands for the local one (C098).
+    pub(crate) fn cache_config(&self) -> CacheConfig {
+        let mut caches = self.cache.cache_config();
+        if let Some(bytes) = self.deprecated.response_cache_byte_size {
+            caches.insert(
+                "local".to_owned(),
+                vec![("size".to_owned(), bytes.to_string())],
+            );
         }
+        caches
     }
-
-    /// Returns how long shutting down may take; a negative value counts as 0 (C017).
-    pub(crate) fn exit_timeout(&self) -> Duration {
-        Duration::from_secs(u64::try_from(self.exit_timeout_secs).unwrap_or(0))
-    }
-
-    pub(crate) fn exits_on_error(&self) -> bool {
-        self.exit_on_error
-    }
-}
-
-/// Reads a truth value in any of Triton's spellings (C002).
-fn parse_bool(text: &str) -> Result<bool, String> {
-    match text.to_ascii_lowercase().as_str() {
-        "true" | "on" | "1" => Ok(true),
-        "false" | "off" | "0" => Ok(false),
-        _ => Err(format!(
-            "invalid value '{text}' for a boolean, expected true or false"
-        )),
-    }
-}
-
-fn parse_verbosity(text: &str) -> Result<u32, String> {
-    match parse_bool(text) {
-        Ok(is_verbose) => Ok(u32::from(is_verbose)),
-        Err(_) => text
-            .parse()
-            .map_err(|_| format!("invalid verbosity '{text}'")),
-    }
-}
-
-fn parse_non_empty(text: &str) -> Result<String, String> {
-    if text.is_empty() {
-        Err("must not be empty".to_owned())
-    } else {
-        Ok(text.to_owned())
-    }
-}
-
-fn parse_log_format(text: &str) -> Result<LogFormat, String> {
-    match text {
-        "default" => Ok(LogFormat::Default),
-        "ISO8601" => Ok(LogFormat::Iso8601),
-        _ => Err(format!(
-            "invalid log format '{text}', expected 'default' or 'ISO8601'"
-        )),
-    }
-}
-
-fn parse_backend_setting(text: &str) -> Result<BackendSetting, String> {
-    let (left, value) = text
-        .split_once('=')
-        .ok_or_else(|| format!("'{text}' must be of the form '[<backend>,]<setting>=<value>'"))?;
-    let (backend, setting) = left.split_once(',').unwrap_or(("", left));
-    if setting.is_empty() {
-        return Err(format!("'{text}' names no setting"));
-    }
-    Ok(BackendSetting(
-        backend.to_owned(),
-        setting.to_owned(),
-        value.to_owned(),
-    ))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn serve(args: &[&str]) -> Result<ServeArgs, clap::Error> {
-        let args = ["tritongw", "serve", "--model-repository", "models"]
-            .iter()
-            .chain(args);
-        let Command::Serve(serve) = CommandLine::try_parse_from(args)?.command;
-        Ok(*serve)
-    }
-
-    #[test]
-    fn booleans_take_every_spelling_of_triton() {
-        for (text, expected) in [("true", true), ("On", true), ("1", true), ("FALSE", false)] {
-            let args = serve(&[&format!("--exit-on-error={text}")]).expect(text);
-            assert_eq!(args.exits_on_error(), expected, "{text}");
-        }
-        serve(&["--exit-on-error=maybe"]).expect_err("not a boolean");
-        assert_eq!(
-            serve(&["--log-verbose=true"]).expect("a level").log_verbose,
-            1
-        );
-        assert_eq!(
-            serve(&["--log-verbose", "3"]).expect("a level").log_verbose,
-            3
-        );
-    }
-
-    #[test]
-    fn unambiguous_prefixes_and_aliases_are_accepted() {
-        assert_eq!(serve(&["--http-po", "1"]).expect("a prefix").http_port, 1);
-        let options = serve(&["--model-store=b", "--model-store=a", "--model-store=b"])
-            .expect("an alias")
-            .server_options();
-        assert_eq!(
-            options.model_repositories,
-            ["a", "b", "models"].map(PathBuf::from)
-        );
-    }
-
-    #[test]
-    fn backend_settings_are_global_or_of_one_backend() {
-        let options = serve(&["--backend-config=python,a=b=c", "--backend-config", "x=y"])
-            .expect("two settings")
-            .server_options();
-        assert_eq!(options.backend_settings["python"]["a"], "b=c");
-        assert_eq!(options.backend_settings[""]["x"], "y");
-        serve(&["--backend-config=python"]).expect_err("no value");
-    }
-
-    #[test]
-    fn a_negative_exit_timeout_counts_as_zero() {
-        let args = serve(&["--exit-timeout-secs=-5"]).expect("clamped");
-        assert_eq!(args.exit_timeout(), Duration::ZERO);
-    }
-
-    #[test]
-    fn metrics_follow_the_http_address() {
-        let args = serve(&["--http-address=0.0.0.0", "--metrics-port=9"]).expect("valid");
-        assert_eq!(args.metrics_address(), Some(("0.0.0.0", 9)));
-    }
-}
+mod tests;

@@ -21,7 +21,10 @@ use crate::{Embedding, announce, logging};
 
 /// Serves until a signal arrives, then drains.
 pub(crate) fn run(args: &ServeArgs, embedding: Embedding) -> Result<()> {
-    logging::install(args.log_options(is_log_escaped()))?;
+    logging::install(args.log_options())?;
+    for warning in &args.warnings {
+        log::warn!("{warning}");
+    }
     // Before anything is started, so that a signal during a long load is not lost.
     let mut signals = Signals::new([SIGINT, SIGTERM])
         .map_err(|source| Error::internal("failed to watch signals").with_source(source))?;
@@ -32,15 +35,16 @@ pub(crate) fn run(args: &ServeArgs, embedding: Embedding) -> Result<()> {
         Arc::new(OnnxRuntimeBackend::new(embedding.onnxruntime)),
         Arc::new(PythonBackend::new(embedding.python)),
     ];
-    let server = Server::new(args.server_options(), backends)?;
+    let server = Server::new(args.server_options()?, backends)?;
     let index = server.index();
     announce::models(&index);
-    if args.exits_on_error() && !server.has_loaded_all() {
-        server.stop(args.exit_timeout());
+    if args.repository.exit_on_error && !server.has_loaded_all() {
+        server.stop(args.server.exit_timeout());
         return Err(Error::internal("failed to load all models"));
     }
     announce::signatures(&server);
-    let doors = Doors::open(args, &server).inspect_err(|_| server.stop(args.exit_timeout()))?;
+    let doors =
+        Doors::open(args, &server).inspect_err(|_| server.stop(args.server.exit_timeout()))?;
     if let Some(http) = doors.http_address() {
         announce::example_request(&server, http);
     }
@@ -49,11 +53,6 @@ pub(crate) fn run(args: &ServeArgs, embedding: Embedding) -> Result<()> {
     }
     doors.close(args, &server);
     Ok(())
-}
-
-/// Returns whether log messages are quoted (C009, T039).
-fn is_log_escaped() -> bool {
-    std::env::var_os("TRITON_SERVER_ESCAPE_LOG_MESSAGES").is_none_or(|value| value != "0")
 }
 
 /// The open doors.
@@ -103,7 +102,7 @@ impl Doors {
 
     /// Closes the doors, drains the engine, and stops metrics last (C013).
     fn close(self, args: &ServeArgs, server: &Server) {
-        let timeout = args.exit_timeout();
+        let timeout = args.server.exit_timeout();
         server.begin_exit();
         if let Some(http) = self.http {
             http.stop(timeout);

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The environment variables that Triton reads for its options (C008, C009).
+
+use super::value;
+
+/// Where variables come from: the process, or a map in tests.
+pub(crate) trait Environment {
+    /// Returns a variable; one that is not Unicode counts as not set.
+    fn variable(&self, name: &str) -> Option<String>;
+}
+
+/// The variables of this process.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ProcessEnvironment;
+
+impl Environment for ProcessEnvironment {
+    fn variable(&self, name: &str) -> Option<String> {
+        std::env::var(name).ok()
+    }
+}
+
+/// What the variables say.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct EnvironmentInputs {
+    /// Whether Vertex AI runs the server: `AIP_MODE=PREDICTION`.
+    pub(super) is_vertex_ai: bool,
+    /// `AIP_HTTP_PORT`.
+    pub(super) vertex_ai_port: Option<u16>,
+    /// `AIP_STORAGE_URI`, the repository if no other is given.
+    pub(super) vertex_ai_repository: Option<String>,
+    /// `AIP_PREDICT_ROUTE`.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the Vertex AI service"))]
+    pub(crate) vertex_ai_predict_route: Option<String>,
+    /// `AIP_HEALTH_ROUTE`.
+    #[expect(dead_code, reason = "for the Vertex AI service")]
+    pub(crate) vertex_ai_health_route: Option<String>,
+    /// Whether log messages stay as they are: `TRITON_SERVER_ESCAPE_LOG_MESSAGES=0` (T039).
+    is_log_unescaped: bool,
+}
+
+impl EnvironmentInputs {
+    /// Reads the variables.
+    ///
+    /// # Errors
+    /// If `AIP_HTTP_PORT` is no port.
+    pub(super) fn read(environment: &dyn Environment) -> Result<Self, String> {
+        let text = |name| environment.variable(name).filter(|value| !value.is_empty());
+        Ok(Self {
+            is_vertex_ai: text("AIP_MODE").as_deref() == Some("PREDICTION"),
+            vertex_ai_port: text("AIP_HTTP_PORT")
+                .as_deref()
+                .map(value::integer)
+                .transpose()?,
+            vertex_ai_repository: text("AIP_STORAGE_URI"),
+            vertex_ai_predict_route: text("AIP_PREDICT_ROUTE"),
+            vertex_ai_health_route: text("AIP_HEALTH_ROUTE"),
+            is_log_unescaped: text("TRITON_SERVER_ESCAPE_LOG_MESSAGES").as_deref() == Some("0"),
+        })
+    }
+
+    /// Returns whether log messages are quoted and escaped.
+    pub(crate) fn is_log_escaped(&self) -> bool {
+        !self.is_log_unescaped
+    }
+}
+
+#[cfg(test)]
+impl Environment for std::collections::BTreeMap<&str, &str> {
+    fn variable(&self, name: &str) -> Option<String> {
+        self.get(name).map(|&value| value.to_owned())
+    }
+}
