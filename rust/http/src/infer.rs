@@ -85,9 +85,7 @@ fn read_request(
     }
     let encoding = head.take_output_encoding();
     for input in head.inputs {
-        request
-            .add_input(input.tensor)
-            .map_err(|error| with_prefix(error, &request))?;
+        request.add_input(input.tensor)?;
     }
     if let OutputEncoding::Each(outputs) = &encoding {
         for output in outputs {

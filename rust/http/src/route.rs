@@ -155,16 +155,13 @@ impl<'a> Route<'a> {
     /// Returns the version, if the path names one.
     ///
     /// # Errors
-    /// `InvalidArg` if there can be no such version.
+    /// `InvalidArg` if it is too large; no model has a version 0, but Triton looks for it.
     pub(crate) fn version(&self) -> Result<Option<i64>> {
         let Some(text) = self.version else {
             return Ok(None);
         };
         match text.parse::<i64>() {
-            Ok(version) if version > 0 => Ok(Some(version)),
-            Ok(_) => Err(Error::invalid_arg(format!(
-                "invalid model version specified '{text}' , version should be an integral value > 0"
-            ))),
+            Ok(version) => Ok(Some(version)),
             Err(source) => Err(Error::invalid_arg(format!(
                 "failed to get model version from specified version string '{text}' (details: \
                  stol), version should be an integral value > 0"

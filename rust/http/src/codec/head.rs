@@ -104,7 +104,7 @@ impl HeadReader {
 
     fn read_parameters(&mut self, reader: &mut Reader<'_>) -> Result<()> {
         if reader.kind() != ValueKind::Object {
-            return Err(Error::invalid_arg(
+            return Err(Error::internal(
                 "failed to get request params.: attempt to get members for non-object",
             )
             .into());

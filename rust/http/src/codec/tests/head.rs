@@ -23,7 +23,7 @@ fn refusal(text: &str) -> (ErrorCode, String) {
 
 fn invalid(message: &str) -> (ErrorCode, String) {
     // JSON of the wrong type is Triton's own failure (P059), anything else the client's.
-    let code = if message.starts_with("Unable to parse") {
+    let code = if message.starts_with("Unable to parse") || message.ends_with("non-object") {
         ErrorCode::Internal
     } else {
         ErrorCode::InvalidArg
