@@ -42,8 +42,7 @@ pub struct ModelLoad {
     pub files: Vec<(String, Bytes)>,
 }
 
-/// What is told the outcome of an operation, on any thread. Dropped uncalled if the server stops
-/// before the operation has its turn.
+/// What is told the outcome of an operation: exactly once, on any thread.
 pub type OperationDone = Box<dyn FnOnce(Result<()>) + Send>;
 
 /// What the manager needs to know.
@@ -142,12 +141,13 @@ impl ModelRepositoryManager {
         if let Err(error) = self.check(&load) {
             return done(Err(error));
         }
+        let outcome = Outcome(Some(done));
         let manager = Arc::clone(self);
         let name = load.name.clone();
         let operation = Box::new(move || {
             let result = manager.load_now(&load);
             drop(manager);
-            done(result.map_err(|failure| failure.into_error(&load.name)));
+            outcome.tell(result.map_err(|failure| failure.into_error(&load.name)));
         });
         self.operations.submit(&name, operation);
     }
@@ -158,6 +158,7 @@ impl ModelRepositoryManager {
         if self.options.control_mode != ModelControlMode::Explicit {
             return done(Err(not_explicit()));
         }
+        let outcome = Outcome(Some(done));
         let manager = Arc::clone(self);
         let of = name.to_owned();
         let operation = Box::new(move || {
@@ -166,7 +167,7 @@ impl ModelRepositoryManager {
                 manager.lifecycle.unload(&identifier);
             }
             drop(manager);
-            done(Ok(()));
+            outcome.tell(Ok(()));
         });
         self.operations.run_or_submit(name, operation);
     }
@@ -310,6 +311,28 @@ impl ModelRepositoryManager {
             .into_iter()
             .map(|target| self.updater.update(target, load.config.clone(), None));
         results.fold(Ok(()), Result::and)
+    }
+}
+
+/// Sees to it that the outcome of an operation is told, whatever becomes of the operation.
+struct Outcome(Option<OperationDone>);
+
+impl Outcome {
+    fn tell(mut self, result: Result<()>) {
+        if let Some(done) = self.0.take() {
+            done(result);
+        }
+    }
+}
+
+impl Drop for Outcome {
+    fn drop(&mut self) {
+        let Some(done) = self.0.take() else { return };
+        done(Err(if std::thread::panicking() {
+            Error::internal("the operation on the model panicked")
+        } else {
+            Error::unavailable("the server is shutting down")
+        }));
     }
 }
 

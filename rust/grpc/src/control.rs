@@ -10,6 +10,7 @@ use crate::codec::Segments;
 use crate::framing::with_prefix;
 use crate::metadata::model_metadata;
 use crate::method::Method;
+use crate::repository;
 use crate::statistics::model_statistics;
 use crate::status::{Code, Status};
 use crate::trace_setting::trace_setting;
@@ -26,6 +27,7 @@ pub(crate) fn call(server: &Server, method: Method, message: Bytes) -> Result<Se
         Method::ModelConfig => reply(server, message, model_config),
         Method::ModelStatistics => reply(server, message, model_statistics),
         Method::TraceSetting => reply(server, message, trace_setting),
+        Method::RepositoryIndex => reply(server, message, repository::index),
         Method::HealthCheck => reply(server, message, health_check),
         // Triton does not offer it, and says so without a text.
         Method::HealthWatch => Err(Status::new(Code::Unimplemented, "")),

@@ -27,6 +27,7 @@ mod network;
 mod panic_guard;
 mod parameters;
 mod receive;
+mod repository;
 mod server;
 mod service;
 mod slot;

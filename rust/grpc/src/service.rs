@@ -24,7 +24,7 @@ use crate::panic_guard::guarded;
 use crate::receive::receive_message;
 use crate::server::GrpcOptions;
 use crate::status::{Code, Status};
-use crate::{control, infer};
+use crate::{control, infer, repository};
 
 /// What the calls of one network thread share.
 pub(crate) struct Service {
@@ -84,6 +84,8 @@ impl Service {
                     })
                     .await
                 }
+                Method::RepositoryModelLoad => repository::load(&self.server, message).await,
+                Method::RepositoryModelUnload => repository::unload(&self.server, message).await,
                 _ => control::call(&self.server, method, message),
             }
         });

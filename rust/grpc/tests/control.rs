@@ -242,9 +242,6 @@ fn methods_that_are_not_there_yet_say_so() {
     let mut client = fixture.client();
     let methods = [
         "ModelStreamInfer",
-        "RepositoryIndex",
-        "RepositoryModelLoad",
-        "RepositoryModelUnload",
         "SystemSharedMemoryStatus",
         "SystemSharedMemoryRegister",
         "SystemSharedMemoryUnregister",

@@ -21,7 +21,7 @@ use crate::request_trace::RequestTrace;
 use crate::response::{self, ResponseBody};
 use crate::route::{Endpoint, Route};
 use crate::server::HttpOptions;
-use crate::{infer, metadata, panics, statistics, trace_setting};
+use crate::{infer, metadata, panics, repository, statistics, trace_setting};
 
 /// Serves the KServe v2 protocol.
 #[derive(Debug)]
@@ -91,8 +91,12 @@ impl Door {
             }
             Endpoint::TraceSetting => self.trace_setting(&route, &parts.method, body).await,
             Endpoint::Logging => Err(not_offered("the logging extension")),
-            Endpoint::RepositoryIndex | Endpoint::RepositoryLoad | Endpoint::RepositoryUnload => {
-                Err(not_offered("the model repository extension"))
+            Endpoint::RepositoryIndex => repository::index(self, body).await,
+            Endpoint::RepositoryLoad => repository::load(self, &route, body).await,
+            Endpoint::RepositoryUnload => repository::unload(self, &route, body).await,
+            Endpoint::NamedRepository => {
+                let message = "'repository_name' specification is not supported";
+                Err(Error::unsupported(message).into())
             }
             Endpoint::SharedMemoryStatus
             | Endpoint::SharedMemoryRegister

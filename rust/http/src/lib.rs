@@ -23,6 +23,7 @@ mod panics;
 mod raw_request;
 mod refusal;
 mod reply;
+mod repository;
 mod request_trace;
 mod response;
 mod route;

@@ -26,6 +26,8 @@ pub(crate) enum Endpoint {
     RepositoryIndex,
     RepositoryLoad,
     RepositoryUnload,
+    /// Load or unload in one repository of several (R048).
+    NamedRepository,
     SharedMemoryStatus,
     SharedMemoryRegister,
     SharedMemoryUnregister,
@@ -33,7 +35,7 @@ pub(crate) enum Endpoint {
 
 impl Endpoint {
     #[cfg(test)]
-    const ALL: [Self; 19] = [
+    const ALL: [Self; 20] = [
         Self::ServerMetadata,
         Self::ServerLive,
         Self::ServerReady,
@@ -50,6 +52,7 @@ impl Endpoint {
         Self::RepositoryIndex,
         Self::RepositoryLoad,
         Self::RepositoryUnload,
+        Self::NamedRepository,
         Self::SharedMemoryStatus,
         Self::SharedMemoryRegister,
         Self::SharedMemoryUnregister,
@@ -68,9 +71,10 @@ impl Endpoint {
             Self::Infer | Self::Generate | Self::GenerateStream => (POST, ApiGroup::Inference),
             Self::TraceSetting => (BOTH, ApiGroup::Trace),
             Self::Logging => (BOTH, ApiGroup::Logging),
-            Self::RepositoryIndex | Self::RepositoryLoad | Self::RepositoryUnload => {
-                (POST, ApiGroup::ModelRepository)
-            }
+            Self::RepositoryIndex
+            | Self::RepositoryLoad
+            | Self::RepositoryUnload
+            | Self::NamedRepository => (POST, ApiGroup::ModelRepository),
             Self::SharedMemoryStatus => (GET, ApiGroup::SharedMemory),
             Self::SharedMemoryRegister | Self::SharedMemoryUnregister => {
                 (POST, ApiGroup::SharedMemory)
@@ -104,11 +108,13 @@ impl<'a> Route<'a> {
             ["logging"] => Endpoint::Logging,
             ["repository", "index"] => Endpoint::RepositoryIndex,
             ["repository", name, "index"] if !name.is_empty() => Endpoint::RepositoryIndex,
-            ["repository", "models", model, "load"] if !model.is_empty() => {
-                Endpoint::RepositoryLoad
+            ["repository", "models", model, action] if !model.is_empty() => {
+                return Self::find_control(model, action);
             }
-            ["repository", "models", model, "unload"] if !model.is_empty() => {
-                Endpoint::RepositoryUnload
+            ["repository", name, "models", model, "load" | "unload"]
+                if !name.is_empty() && !model.is_empty() =>
+            {
+                Endpoint::NamedRepository
             }
             ["systemsharedmemory" | "cudasharedmemory", rest @ ..] => shared_memory(rest)?,
             _ => return None,
@@ -116,6 +122,19 @@ impl<'a> Route<'a> {
         Some(Self {
             endpoint,
             model: "",
+            version: None,
+        })
+    }
+
+    fn find_control(model: &'a str, action: &str) -> Option<Self> {
+        let endpoint = match action {
+            "load" => Endpoint::RepositoryLoad,
+            "unload" => Endpoint::RepositoryUnload,
+            _ => return None,
+        };
+        Some(Self {
+            endpoint,
+            model,
             version: None,
         })
     }

@@ -176,11 +176,6 @@ fn what_is_not_offered_yet_is_named() {
         ),
         ("POST", "/v2/logging", "the logging extension"),
         (
-            "POST",
-            "/v2/repository/index",
-            "the model repository extension",
-        ),
-        (
             "GET",
             "/v2/systemsharedmemory/status",
             "the shared memory extension",

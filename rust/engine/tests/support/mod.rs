@@ -7,6 +7,8 @@
     reason = "each test file uses its part"
 )]
 
+pub mod file_backend;
+
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
@@ -27,7 +29,7 @@ use tritongw_engine::{
 use tritongw_types::{DataType, Error, Result, Shape};
 
 /// Longest wait for something that must happen; only a failing test takes it.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A batch that reached the backend and waits for the test to answer it.
 pub struct Execution {
@@ -242,6 +244,17 @@ pub fn serve_with(script: Script, repository: TempDir, options: ServerOptions) -
         server,
         backend,
         _repository: repository,
+    }
+}
+
+/// Waits for something that another thread brings about.
+pub fn wait_until(what: &str, condition: impl Fn() -> bool) {
+    let patience_ns = u64::try_from(PATIENCE.as_nanos()).expect("a short time");
+    let deadline_ns = tritongw_engine::clock::monotonic_ns() + patience_ns;
+    while !condition() {
+        let now_ns = tritongw_engine::clock::monotonic_ns();
+        assert!(now_ns < deadline_ns, "{what} should have come about");
+        std::thread::yield_now();
     }
 }
 

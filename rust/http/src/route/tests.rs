@@ -35,6 +35,11 @@ fn every_route_of_the_table_is_found() {
         ("/v2/repository/r/index", Endpoint::RepositoryIndex),
         ("/v2/repository/models/m/load", Endpoint::RepositoryLoad),
         ("/v2/repository/models/m/unload", Endpoint::RepositoryUnload),
+        ("/v2/repository/r/models/m/load", Endpoint::NamedRepository),
+        (
+            "/v2/repository/r/models/m/unload",
+            Endpoint::NamedRepository,
+        ),
         (
             "/v2/systemsharedmemory/status",
             Endpoint::SharedMemoryStatus,
