@@ -4,6 +4,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use smallvec::SmallVec;
 use tritongw_scheduler::InstanceIndex;
 use tritongw_types::Error;
 
@@ -13,7 +14,7 @@ use crate::model_scheduler::ModelScheduler;
 use crate::request::InferenceRequest;
 
 /// Requests as they travel: each box is handed on whole, so that its address never changes.
-pub type Requests = Vec<Box<InferenceRequest>>;
+pub type Requests = SmallVec<[Box<InferenceRequest>; 1]>;
 
 /// The requests of one execution.
 pub struct Batch {

@@ -79,6 +79,13 @@ struct Mailbox {
     is_stopping: bool,
 }
 
+/// A batch and the right to run it.
+struct Turn {
+    start_ns: u64,
+    backend: Box<dyn BackendInstance>,
+    batch: Batch,
+}
+
 impl ModelInstance {
     /// Makes the instance and, unless it is asynchronous, starts its thread.
     pub(crate) fn start(
@@ -159,14 +166,17 @@ impl ModelInstance {
     pub(crate) fn submit(&self, batch: Batch) {
         let runs_here = self.may_run_here();
         let mut mailbox = self.mailbox.lock();
-        mailbox.queue.push_back(batch);
-        if mailbox.backend.is_none() {
-            return; // Whoever runs the instance takes the batch when it is done.
-        }
-        if runs_here {
+        if runs_here
+            && mailbox.queue.is_empty()
+            && let Some(backend) = mailbox.backend.take()
+        {
             drop(mailbox);
-            self.run_here();
-        } else {
+            self.run_here(backend, batch);
+            return;
+        }
+        mailbox.queue.push_back(batch);
+        // Without the backend: whoever runs the instance takes the batch when it is done.
+        if mailbox.backend.is_some() {
             self.work_arrived.notify_one();
         }
     }
@@ -179,47 +189,78 @@ impl ModelInstance {
         }
     }
 
-    fn run_here(&self) {
-        let start_ns = monotonic_ns();
-        while let Some((backend, batch)) = self.take_turn() {
-            self.execute(backend, batch);
-            let is_over = monotonic_ns().saturating_sub(start_ns) > INLINE_RUN_LIMIT_NS;
+    fn run_here(&self, backend: Box<dyn BackendInstance>, batch: Batch) {
+        let begin_ns = batch.start_ns();
+        let mut turn = Turn {
+            start_ns: begin_ns,
+            backend,
+            batch,
+        };
+        loop {
+            let (backend, end_ns) = self.execute(turn);
+            let is_over = end_ns.saturating_sub(begin_ns) > INLINE_RUN_LIMIT_NS;
             if is_over && self.placement == Placement::Inline {
-                // INVARIANT: the own thread looks into the mailbox before it waits, so that this
-                // cannot be missed.
-                self.work_arrived.notify_one();
+                self.hand_over(backend);
                 return;
+            }
+            match self.next_turn(backend, end_ns) {
+                Some(next) => turn = next,
+                None => return,
             }
         }
     }
 
-    fn take_turn(&self) -> Option<(Box<dyn BackendInstance>, Batch)> {
+    /// Leaves what is still in the mailbox to the own thread.
+    fn hand_over(&self, backend: Box<dyn BackendInstance>) {
         let mut mailbox = self.mailbox.lock();
-        if mailbox.queue.is_empty() {
-            return None;
+        mailbox.backend = Some(backend);
+        if !mailbox.queue.is_empty() {
+            self.work_arrived.notify_one();
         }
-        let backend = mailbox.backend.take()?;
-        mailbox.queue.pop_front().map(|batch| (backend, batch))
     }
 
-    fn execute(&self, mut backend: Box<dyn BackendInstance>, mut batch: Batch) {
-        let start_ns = monotonic_ns();
+    /// Goes on with the next batch, or gives the backend back if there is none: in one go, so that
+    /// nothing can arrive between the two.
+    fn next_turn(&self, backend: Box<dyn BackendInstance>, now_ns: u64) -> Option<Turn> {
+        let mut mailbox = self.mailbox.lock();
+        match mailbox.queue.pop_front() {
+            Some(batch) => Some(Turn {
+                start_ns: now_ns,
+                backend,
+                batch,
+            }),
+            None => {
+                mailbox.backend = Some(backend);
+                None
+            }
+        }
+    }
+
+    /// Executes a batch; returns the backend and the time.
+    fn execute(&self, turn: Turn) -> (Box<dyn BackendInstance>, u64) {
+        let Turn {
+            start_ns,
+            mut backend,
+            mut batch,
+        } = turn;
         let result = catch_unwind(AssertUnwindSafe(|| backend.execute(&mut batch)));
-        self.note_duration(monotonic_ns().saturating_sub(start_ns));
-        let error = match result {
-            Ok(Ok(())) => Error::internal(format!(
-                "instance '{}' did not answer the request",
-                self.name
-            )),
-            Ok(Err(error)) => error,
-            Err(_) => Error::internal(format!("instance '{}' panicked", self.name)),
-        };
-        batch.fail(&error);
+        let end_ns = monotonic_ns();
+        self.note_duration(end_ns.saturating_sub(start_ns));
+        if !batch.requests().is_empty() {
+            batch.fail(&match result {
+                Ok(Ok(())) => Error::internal(format!(
+                    "instance '{}' did not answer the request",
+                    self.name
+                )),
+                Ok(Err(error)) => error,
+                Err(_) => Error::internal(format!("instance '{}' panicked", self.name)),
+            });
+        }
         // Frees the slot, unless the backend keeps the permit. The next batch may land in the
         // mailbox right here: while the cell is empty it stays there for the caller's loop, so
         // that completions never nest.
         drop(batch);
-        self.mailbox.lock().backend = Some(backend);
+        (backend, end_ns)
     }
 
     fn note_duration(&self, duration_ns: u64) {
@@ -233,19 +274,36 @@ impl ModelInstance {
     }
 
     fn thread_main(&self) {
-        loop {
-            {
-                let mut mailbox = self.mailbox.lock();
-                while mailbox.queue.is_empty() || mailbox.backend.is_none() {
-                    if mailbox.is_stopping && mailbox.queue.is_empty() {
-                        return;
-                    }
-                    self.work_arrived.wait(&mut mailbox);
+        while let Some(mut turn) = self.wait_for_turn() {
+            loop {
+                let (backend, end_ns) = self.execute(turn);
+                match self.next_turn(backend, end_ns) {
+                    Some(next) => turn = next,
+                    None => break,
                 }
             }
-            if let Some((backend, batch)) = self.take_turn() {
-                self.execute(backend, batch);
+        }
+    }
+
+    /// Sleeps until there is a batch and nobody else runs the instance; `None` when it is over.
+    fn wait_for_turn(&self) -> Option<Turn> {
+        let mut mailbox = self.mailbox.lock();
+        loop {
+            if let Some(backend) = mailbox.backend.take() {
+                if let Some(batch) = mailbox.queue.pop_front() {
+                    let start_ns = monotonic_ns();
+                    return Some(Turn {
+                        start_ns,
+                        backend,
+                        batch,
+                    });
+                }
+                mailbox.backend = Some(backend);
             }
+            if mailbox.is_stopping && mailbox.queue.is_empty() {
+                return None;
+            }
+            self.work_arrived.wait(&mut mailbox);
         }
     }
 

@@ -253,7 +253,8 @@ impl ModelUpdate {
 }
 
 fn needs_compatibility(config: &ModelConfig) -> bool {
-    config.max_batch_size > 1
+    matches!(config.scheduling, Scheduling::DynamicBatching(_))
+        && config.max_batch_size > 1
         && config.inputs.iter().any(|input| {
             input.is_optional || (input.dims.contains(&WILDCARD_DIM) && !input.allow_ragged_batch)
         })

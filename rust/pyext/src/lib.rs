@@ -28,6 +28,11 @@ mod worker;
 
 use pyo3::prelude::*;
 
+/// For what Rust allocates: requests are made on one thread and freed on another, where the C
+/// library's allocator takes locks. Python keeps its own.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The Rust core of tritongw; import what you need from ``tritongw`` instead.
 #[pymodule(gil_used = false)]
 mod _core {

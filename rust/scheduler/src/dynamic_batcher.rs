@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use smallvec::SmallVec;
+
 use crate::batch_former::{BatchFormer, Cut, Decision};
 use crate::instances::InstancePool;
 use crate::queue::{QueuePolicies, RequestQueue};
@@ -35,7 +37,7 @@ use crate::{
 /// }
 /// let mut effects = Effects::default();
 /// batcher.poll(now, &mut effects);
-/// assert_eq!(effects.dispatch[0].requests, ["a", "b"]);
+/// assert_eq!(effects.dispatch[0].requests[..], ["a", "b"]);
 /// ```
 pub struct DynamicBatcher<R> {
     config: DynamicBatcherConfig,
@@ -46,12 +48,7 @@ pub struct DynamicBatcher<R> {
     /// take it then anyway.
     delay_deadline: Option<Timestamp>,
     is_stopping: bool,
-    /// Emptied request vectors for coming payloads.
-    spare: Vec<Vec<R>>,
 }
-
-/// Emptied vectors kept for reuse.
-const SPARE_KEPT: usize = 32;
 
 impl<R> DynamicBatcher<R> {
     /// Makes a batcher with an empty queue and all instances free.
@@ -62,7 +59,6 @@ impl<R> DynamicBatcher<R> {
             instances: InstancePool::new(config.instance_count, config.max_inflight_per_instance),
             delay_deadline: None,
             is_stopping: false,
-            spare: Vec::new(),
             config,
         }
     }
@@ -182,14 +178,6 @@ impl<R> DynamicBatcher<R> {
         self.is_stopping = true;
     }
 
-    /// Takes back the vector of a payload, for a coming one; what is left in it is dropped.
-    pub fn recycle(&mut self, mut requests: Vec<R>) {
-        requests.clear();
-        if self.spare.len() < SPARE_KEPT {
-            self.spare.push(requests);
-        }
-    }
-
     /// Returns the number of requests that wait.
     pub fn queued_count(&self) -> usize {
         self.queue.len()
@@ -207,8 +195,8 @@ impl<R> DynamicBatcher<R> {
 
     fn dispatch(&mut self, instance: InstanceIndex, cut: Cut) -> Payload<R> {
         self.instances.occupy(instance);
-        let mut requests = self.spare.pop().unwrap_or_default();
         let front = std::iter::from_fn(|| self.queue.pop_first()).take(cut.count);
+        let mut requests = SmallVec::with_capacity(cut.count);
         requests.extend(front.map(|entry| entry.request));
         Payload {
             instance,

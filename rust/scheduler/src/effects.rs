@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use smallvec::SmallVec;
 use tritongw_types::ErrorCode;
 
 /// A request on its way into the queue, with what the batcher has to know of it.
@@ -81,9 +82,9 @@ pub struct Payload<R> {
     /// The instance that runs it; one of its slots is taken until
     /// [`DynamicBatcher::complete`](crate::DynamicBatcher::complete).
     pub instance: InstanceIndex,
-    /// The requests in the order in which they were queued; never empty. Hand the emptied vector
-    /// back through [`DynamicBatcher::recycle`](crate::DynamicBatcher::recycle).
-    pub requests: Vec<R>,
+    /// The requests in the order in which they were queued; never empty. One alone takes no memory
+    /// of its own.
+    pub requests: SmallVec<[R; 1]>,
     /// Sum of the requests' batch sizes.
     pub batch_size: u32,
     /// Why the batch was sent as it is, for tests and traces.
@@ -112,7 +113,7 @@ pub enum DispatchReason {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Effects<R> {
     /// Batches to hand to their instances, in this order.
-    pub dispatch: Vec<Payload<R>>,
+    pub dispatch: SmallVec<[Payload<R>; 1]>,
     /// Requests to answer with an error.
     pub reject: Vec<(R, RejectReason)>,
 }
@@ -127,7 +128,7 @@ impl<R> Effects<R> {
 impl<R> Default for Effects<R> {
     fn default() -> Self {
         Self {
-            dispatch: Vec::new(),
+            dispatch: SmallVec::new(),
             reject: Vec::new(),
         }
     }

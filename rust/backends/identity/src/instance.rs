@@ -2,6 +2,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use smallvec::SmallVec;
 use tritongw_engine::backend::{BackendInstance, Placement};
 use tritongw_engine::batch::Batch;
 use tritongw_engine::buffer::InputBuffer;
@@ -32,7 +33,7 @@ impl BackendInstance for IdentityInstance {
             std::thread::sleep(self.delay);
         }
         let requests = batch.requests();
-        let responses: Vec<_> = requests
+        let responses: SmallVec<[_; 1]> = requests
             .iter()
             .map(|request| self.answer(request))
             .collect();

@@ -176,7 +176,6 @@ impl Driver {
             self.check_payload(&payload);
             payload.requests.iter().for_each(|id| self.answer(*id));
             self.executing.push(payload.instance.0);
-            self.batcher.recycle(payload.requests);
         }
         if self.has_free_instance() {
             assert!(
@@ -199,7 +198,7 @@ impl Driver {
             .next_batch(self.now)
             .expect("this one should wait");
         let ids: Vec<_> = batch.iter().map(|waiting| waiting.id).collect();
-        assert_eq!(payload.requests, ids);
+        assert_eq!(payload.requests.as_slice(), ids);
         assert_eq!(
             payload.batch_size,
             batch.iter().map(|w| w.batch_size).sum::<u32>()
