@@ -13,6 +13,7 @@ pub mod buffer;
 mod change_tracker;
 pub mod clock;
 mod deferral;
+mod gathering;
 mod host_metrics;
 mod instance;
 mod instance_slots;
@@ -45,6 +46,7 @@ pub mod trace;
 mod validation;
 
 pub use deferral::{defer_dispatch_on_this_thread, dispatch_deferred};
+pub use gathering::{HeldCalls, Inbox, dispatch_soon, gather_on_this_thread};
 pub use instance::ComputeTimings;
 pub use model::Model;
 pub use model_table::{ModelReadyState, ModelVersionIndex};

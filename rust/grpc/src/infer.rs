@@ -79,11 +79,12 @@ impl Inference {
         let trace = trace(model.name());
         let mut request = build_request(model, &call, message)?;
         request.set_trace(trace);
-        let slot = Arc::new(ResponseSlot::default());
+        let slot = Arc::new(ResponseSlot::new());
         let allocator = Arc::clone(allocator);
         let sink = Arc::clone(&slot);
         let responder = Arc::clone(request.set_response_handler(allocator, sink));
         server.infer(request).map_err(|(error, _)| error)?;
+        tritongw_engine::dispatch_soon();
         Ok(Self {
             slot,
             responder: Some(responder),

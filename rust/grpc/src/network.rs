@@ -23,7 +23,7 @@ pub(crate) struct NetworkThread {
 }
 
 /// Makes the runtime of one network thread. Requests the thread reads are only queued; they are
-/// dispatched together when it has nothing left to read.
+/// dispatched together when it has read all that is there.
 pub(crate) fn runtime() -> Result<Runtime> {
     RuntimeBuilder::new_current_thread()
         .enable_io()
@@ -46,7 +46,6 @@ impl NetworkThread {
         std::thread::Builder::new()
             .name(format!("grpc-{index}"))
             .spawn(move || {
-                tritongw_engine::defer_dispatch_on_this_thread();
                 runtime.block_on(self.serve(sockets));
                 drop(runtime);
                 // Cancelling what was under way may have queued more.
@@ -58,6 +57,7 @@ impl NetworkThread {
     }
 
     async fn serve(self, mut sockets: UnboundedReceiver<TcpStream>) {
+        spawn(tritongw_engine::gather_on_this_thread());
         while let Some(socket) = sockets.recv().await {
             let builder = self.builder.clone();
             let service = Arc::clone(&self.service);

@@ -3,12 +3,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use parking_lot::Mutex;
-use tritongw_engine::{InferenceResponse, ResponseFlags, ResponseSink};
+use tritongw_engine::{Inbox, InferenceResponse, ResponseFlags, ResponseSink};
 
 /// Takes the one response of a request from whichever thread answers to the task of its call.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct ResponseSlot {
     state: Mutex<SlotState>,
+    // Of the thread of the call.
+    inbox: Option<Arc<Inbox>>,
 }
 
 #[derive(Debug, Default)]
@@ -31,13 +33,23 @@ impl ResponseSink for ResponseSlot {
             None
         };
         drop(state);
-        if let Some(waker) = waker {
-            waker.wake();
+        match (waker, &self.inbox) {
+            (None, _) => {}
+            (Some(task), Some(inbox)) => inbox.wake(task),
+            (Some(task), None) => task.wake(),
         }
     }
 }
 
 impl ResponseSlot {
+    /// Makes the slot of a call of this thread.
+    pub(crate) fn new() -> Self {
+        Self {
+            state: Mutex::default(),
+            inbox: Inbox::of_this_thread(),
+        }
+    }
+
     /// Waits for the final response; `None` if it was flags alone.
     pub(crate) async fn response(self: &Arc<Self>) -> Option<Box<InferenceResponse>> {
         std::future::poll_fn(|context| self.poll_response(context)).await

@@ -21,7 +21,6 @@ use crate::reply::{CancelOnDrop, Reply};
 use crate::request_trace::RequestTrace;
 use crate::response::{self, INFERENCE_HEADER_LENGTH, ResponseBody};
 use crate::route::Route;
-use crate::task;
 
 /// Answers an inference request.
 pub(crate) async fn answer(
@@ -100,12 +99,12 @@ async fn execute(
     door: &Door,
     mut request: Box<InferenceRequest>,
 ) -> Result<Box<InferenceResponse>> {
-    let reply = Arc::new(Reply::default());
+    let reply = Arc::new(Reply::new());
     let responder = request.set_response_handler(door.allocator(), Arc::clone(&reply) as _);
     let cancel = CancelOnDrop::new(responder);
     let response = match door.server.infer(request) {
         Ok(()) => {
-            task::dispatch_soon();
+            tritongw_engine::dispatch_soon();
             reply.response().await
         }
         Err((error, _request)) => {

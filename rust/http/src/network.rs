@@ -175,7 +175,7 @@ fn start_thread<S: Service>(
 impl<S: Service> NetworkThread<S> {
     fn run(mut self, runtime: &Runtime, dealer: Option<Dealer>) {
         runtime.block_on(async {
-            task::start_dispatcher();
+            task::spawn("dispatch", tritongw_engine::gather_on_this_thread());
             if let Some(dealer) = dealer {
                 task::spawn("accept", dealer.run(self.stop.clone()));
             }

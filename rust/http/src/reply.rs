@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::task::{Poll, Waker};
 
 use parking_lot::Mutex;
-use tritongw_engine::{InferenceResponse, Responder, ResponseFlags, ResponseSink};
+use tritongw_engine::{Inbox, InferenceResponse, Responder, ResponseFlags, ResponseSink};
 
 /// Takes the one response of a request from whichever thread answers to the connection that waits.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Reply {
     state: Mutex<State>,
+    // Of the thread of the connection.
+    inbox: Option<Arc<Inbox>>,
 }
 
 #[derive(Debug, Default)]
@@ -20,6 +22,14 @@ struct State {
 }
 
 impl Reply {
+    /// Makes the reply to a request of this thread.
+    pub(crate) fn new() -> Self {
+        Self {
+            state: Mutex::default(),
+            inbox: Inbox::of_this_thread(),
+        }
+    }
+
     /// Waits for the end of the request; returns its first response, `None` if it had none.
     pub(crate) async fn response(&self) -> Option<Box<InferenceResponse>> {
         poll_fn(|context| {
@@ -49,8 +59,10 @@ impl ResponseSink for Reply {
             }
         };
         // Outside the lock: the woken thread takes it at once.
-        if let Some(waker) = waiting {
-            waker.wake();
+        match (waiting, &self.inbox) {
+            (None, _) => {}
+            (Some(task), Some(inbox)) => inbox.wake(task),
+            (Some(task), None) => task.wake(),
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::cell::Cell;
 use std::sync::Arc;
 
-use tritongw_engine::ResponseFlags;
+use tritongw_engine::{HeldCalls, ResponseFlags};
 use tritongw_types::Error;
 
 use super::connection::Connection;
@@ -31,6 +31,9 @@ pub(crate) struct Receiver {
 /// How a worker broke the protocol.
 type Violation = String;
 
+/// Frames after which network threads are called although more frames are there.
+const GATHER_LIMIT: u32 = 16;
+
 impl Receiver {
     /// Runs until the worker is dead; everything it sent before is still delivered.
     ///
@@ -38,6 +41,8 @@ impl Receiver {
     /// How the worker broke the protocol: it must not live on.
     pub(crate) fn run(mut self) -> Result<(), Violation> {
         self.connection.adopt_receiver();
+        let calls = HeldCalls::begin();
+        let mut gathered = 0;
         let mut payload = Vec::new();
         loop {
             let was_dead = self.connection.is_dead();
@@ -46,15 +51,26 @@ impl Receiver {
                 .pop(&mut payload)
                 .map_err(|error| error.to_string())?;
             match popped {
-                Some(descriptor) => self.take(&descriptor, &mut payload)?,
+                Some(descriptor) => {
+                    self.take(&descriptor, &mut payload)?;
+                    gathered += 1;
+                    if gathered >= GATHER_LIMIT {
+                        calls.release();
+                        gathered = 0;
+                    }
+                }
                 None if was_dead => return Ok(()),
-                None => self.sleep()?,
+                None => {
+                    self.connection.flush();
+                    calls.release();
+                    gathered = 0;
+                    self.sleep()?;
+                }
             }
         }
     }
 
     fn sleep(&self) -> Result<(), Violation> {
-        self.connection.flush();
         if self.responses.prepare_sleep() {
             let slept = self.sleeper.sleep();
             self.responses.end_sleep();
