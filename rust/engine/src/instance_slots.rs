@@ -5,6 +5,7 @@
 //! [`InstanceSlots::free`]; only then may another one have it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::{ArcSwap, Guard};
 use parking_lot::Mutex;
@@ -26,6 +27,8 @@ enum SlotState {
     Opening,
     /// Its instance takes requests.
     Open,
+    /// Its instance is there and takes none (S090).
+    Passive,
     /// Its instance finishes what it has.
     Closing,
 }
@@ -41,6 +44,8 @@ pub(crate) struct InstanceSlots {
     // Read for every request, without a lock.
     instances: ArcSwap<Instances>,
     slots: Mutex<Vec<Slot>>,
+    // Whether any instance has ever failed for good; until then requests need not look.
+    may_have_failed: AtomicBool,
 }
 
 impl InstanceSlots {
@@ -90,7 +95,11 @@ impl InstanceSlots {
             instances
         });
         let mut available = Vec::new();
-        for (index, _) in opened {
+        for (index, instance) in opened {
+            if instance.signature().is_passive {
+                slots[index.0].state = SlotState::Passive;
+                continue;
+            }
             slots[index.0].state = SlotState::Open;
             if matches!(slots[index.0].availability, Availability::Available) {
                 available.push(*index);
@@ -121,12 +130,12 @@ impl InstanceSlots {
         }
     }
 
-    /// Returns the instances that take requests.
+    /// Returns the instances that take requests, and the passive ones.
     pub(crate) fn open_instances(&self) -> Vec<(InstanceIndex, Arc<ModelInstance>)> {
         let slots = self.slots.lock();
         let instances = self.instances.load();
         let open = instances.iter().zip(slots.iter()).enumerate();
-        open.filter(|(_, (_, slot))| slot.state == SlotState::Open)
+        open.filter(|(_, (_, slot))| matches!(slot.state, SlotState::Open | SlotState::Passive))
             .filter_map(|(index, (instance, _))| Some((InstanceIndex(index), instance.clone()?)))
             .collect()
     }
@@ -137,6 +146,9 @@ impl InstanceSlots {
         index: InstanceIndex,
         availability: Availability,
     ) -> bool {
+        if matches!(availability, Availability::Failed(_)) {
+            self.may_have_failed.store(true, Ordering::Release);
+        }
         match self.slots.lock().get_mut(index.0) {
             Some(slot) => {
                 slot.availability = availability;
@@ -159,6 +171,9 @@ impl InstanceSlots {
 
     /// Returns the error to refuse requests with, if every instance has failed for good.
     pub(crate) fn failure(&self) -> Option<Error> {
+        if !self.may_have_failed.load(Ordering::Acquire) {
+            return None;
+        }
         let slots = self.slots.lock();
         let mut errors = slots
             .iter()

@@ -24,6 +24,7 @@ pub(crate) struct InstanceSignature {
     profiles: Vec<String>,
     secondary_devices: Vec<SecondaryDevice>,
     rate_limiter: Option<RateLimiter>,
+    pub(crate) is_passive: bool,
 }
 
 /// One instance that the configuration asks for.
@@ -106,13 +107,9 @@ fn match_instances(
     (plans, instances)
 }
 
-/// Lists the instances of all groups that take requests; passive ones (S090) do not.
+/// Lists the instances of all groups; passive ones are made as well, and get no request (S090).
 fn plan_instances(config: &ModelConfig) -> Vec<InstancePlan> {
-    let active = config
-        .instance_groups
-        .iter()
-        .filter(|group| !group.is_passive);
-    active.flat_map(plan_group).collect()
+    config.instance_groups.iter().flat_map(plan_group).collect()
 }
 
 fn plan_group(group: &InstanceGroup) -> Vec<InstancePlan> {
@@ -133,6 +130,7 @@ fn plan_group(group: &InstanceGroup) -> Vec<InstancePlan> {
                     profiles: group.profiles.clone(),
                     secondary_devices: group.secondary_devices.clone(),
                     rate_limiter: group.rate_limiter.clone(),
+                    is_passive: group.is_passive,
                 },
             });
         }

@@ -182,6 +182,26 @@ fn without_auto_complete_a_configuration_must_be_there() {
 }
 
 #[test]
+fn the_first_version_tells_the_backend() {
+    let repository = TempDir::new().expect("a temporary directory");
+    for (version, file) in [("1", "model.onnx"), ("2", "model.py")] {
+        let directory = repository.path().join("m").join(version);
+        std::fs::create_dir_all(&directory).expect("a writable directory");
+        std::fs::write(directory.join(file), "").expect("a writable directory");
+    }
+    let fixture = serve_repository(Script::EchoInline, repository);
+    let index = fixture.server.index();
+    assert!(!index.is_empty());
+    for version in index {
+        assert!(
+            version.reason.contains("for backend 'onnxruntime'"),
+            "{}",
+            version.reason
+        );
+    }
+}
+
+#[test]
 fn a_model_in_two_repositories_is_not_loaded() {
     let other = TempDir::new().expect("a temporary directory");
     write_model(&other, "m", &["1"], CONFIG);

@@ -183,6 +183,31 @@ fn shapes_that_differ_do_not_share_a_batch() {
 }
 
 #[test]
+fn shapes_that_differ_share_a_batch_where_the_input_may_be_ragged() {
+    let config = BATCHING.replace(
+        "dims: [ -1 ] } ]\nout",
+        "dims: [ -1 ] allow_ragged_batch: true } ]\nout",
+    );
+    let fixture = serve(Script::Manual, &config);
+    let first = fixture.send_one("1").expect("accepted");
+    let replies = [
+        fixture.send(fixture.request("2", &[1, 2], &[1.0, 2.0])),
+        fixture.send(fixture.request("3", &[1, 3], &[1.0, 2.0, 3.0])),
+    ];
+    for expected in [&["1"][..], &["2", "3"]] {
+        let execution = fixture.backend.next_execution();
+        assert_eq!(execution.ids(), expected);
+        execution.echo();
+    }
+    assert!(first.wait().error().is_none());
+    for (reply, length) in replies.into_iter().zip([2, 3]) {
+        let response = reply.expect("accepted").wait().response.expect("one");
+        let output = response.outputs().next().expect("one output");
+        assert_eq!(&output.shape[..], [1, length]);
+    }
+}
+
+#[test]
 fn requests_with_other_optional_inputs_do_not_share_a_batch() {
     let config = BATCHING.replace(
         "dims: [ -1 ] } ]\noutput",

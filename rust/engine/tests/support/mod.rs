@@ -33,6 +33,7 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A batch that reached the backend and waits for the test to answer it.
 pub struct Execution {
+    pub instance_name: String,
     pub requests: Requests,
     pub batch_size: u32,
     permit: Option<ExecutionPermit>,
@@ -97,13 +98,13 @@ pub enum Script {
 pub struct ScriptedBackend {
     script: Script,
     executions: Sender<Execution>,
-    controls: Arc<Mutex<Vec<Arc<dyn InstanceControl>>>>,
+    instances: Arc<Mutex<Vec<Arc<InstanceContext>>>>,
 }
 
 /// What a test holds of the backend.
 pub struct Handle {
     executions: Mutex<Receiver<Execution>>,
-    controls: Arc<Mutex<Vec<Arc<dyn InstanceControl>>>>,
+    instances: Arc<Mutex<Vec<Arc<InstanceContext>>>>,
 }
 
 impl Handle {
@@ -119,7 +120,14 @@ impl Handle {
     }
 
     pub fn control(&self, index: usize) -> Arc<dyn InstanceControl> {
-        Arc::clone(&self.controls.lock()[index])
+        Arc::clone(&self.instances.lock()[index].control)
+    }
+
+    /// Returns what each instance was told, by name.
+    pub fn instances(&self) -> Vec<Arc<InstanceContext>> {
+        let mut instances = self.instances.lock().clone();
+        instances.sort_by(|left, right| left.name.cmp(&right.name));
+        instances
     }
 }
 
@@ -132,7 +140,7 @@ impl Backend for ScriptedBackend {
         Ok(Arc::new(ScriptedModel {
             script: self.script,
             executions: self.executions.clone(),
-            controls: Arc::clone(&self.controls),
+            instances: Arc::clone(&self.instances),
         }))
     }
 }
@@ -140,14 +148,15 @@ impl Backend for ScriptedBackend {
 struct ScriptedModel {
     script: Script,
     executions: Sender<Execution>,
-    controls: Arc<Mutex<Vec<Arc<dyn InstanceControl>>>>,
+    instances: Arc<Mutex<Vec<Arc<InstanceContext>>>>,
 }
 
 impl BackendModel for ScriptedModel {
     fn create_instance(&self, instance: &Arc<InstanceContext>) -> Result<Box<dyn BackendInstance>> {
-        self.controls.lock().push(Arc::clone(&instance.control));
+        self.instances.lock().push(Arc::clone(instance));
         let executions = self.executions.clone();
         Ok(Box::new(ScriptedInstance {
+            name: instance.name.clone(),
             script: self.script,
             executions,
         }))
@@ -155,6 +164,7 @@ impl BackendModel for ScriptedModel {
 }
 
 struct ScriptedInstance {
+    name: String,
     script: Script,
     executions: Sender<Execution>,
 }
@@ -173,6 +183,7 @@ impl BackendInstance for ScriptedInstance {
             Script::EchoInline | Script::EchoDedicated => answer_all(batch.take_requests()),
             Script::Manual => {
                 let execution = Execution {
+                    instance_name: self.name.clone(),
                     batch_size: batch.batch_size(),
                     permit: batch.take_permit(),
                     requests: batch.take_requests(),
@@ -225,11 +236,11 @@ pub fn serve_repository(script: Script, repository: TempDir) -> Fixture {
 
 pub fn serve_with(script: Script, repository: TempDir, options: ServerOptions) -> Fixture {
     let (executions, receiver) = channel();
-    let controls = Arc::new(Mutex::new(Vec::new()));
+    let instances = Arc::new(Mutex::new(Vec::new()));
     let backend = ScriptedBackend {
         script,
         executions,
-        controls: Arc::clone(&controls),
+        instances: Arc::clone(&instances),
     };
     let options = ServerOptions {
         model_repositories: vec![repository.path().to_owned()],
@@ -238,7 +249,7 @@ pub fn serve_with(script: Script, repository: TempDir, options: ServerOptions) -
     let server = Server::new(options, vec![Arc::new(backend)]).expect("the repository is readable");
     let backend = Handle {
         executions: Mutex::new(receiver),
-        controls,
+        instances,
     };
     Fixture {
         server,
