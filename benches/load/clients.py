@@ -48,11 +48,12 @@ class Load:
 
 @dataclass(frozen=True)
 class Rate:
-    """What a client saw."""
+    """What a client saw; how many requests it sent only where it tells."""
 
     requests_per_s: float
     p50_us: float
     p99_us: float
+    requests: int | None = None
 
 
 class ClientError(RuntimeError):
@@ -82,7 +83,8 @@ class Wrk:
         if seen["errors"]:
             message = f"wrk saw {seen['errors']} errors on {load.model}"
             raise ClientError(message)
-        return Rate(seen["requests"] / seen["us"] * 1e6, seen["p50"], seen["p99"])
+        requests = seen["requests"]
+        return Rate(requests / seen["us"] * 1e6, seen["p50"], seen["p99"], requests)
 
 
 class H2load:

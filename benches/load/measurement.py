@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from floor import Floor
     from server_process import ServerProcess
 
 FIGURES = ("requests_per_s", "p50_us", "p99_us", "cpu_us", "peak_mib")
@@ -62,6 +63,22 @@ def measure(server: ServerProcess, client: str, load: Load, directory: Path) -> 
         message = f"{client} on {load.model}: {failed - failed_before} requests failed"
         raise ClientError(message)
     cpu_us = cpu / (done - done_before) * 1e6
+    peak_mib = memory.bytes / 2**20
+    return Measurement(rate.requests_per_s, rate.p50_us, rate.p99_us, cpu_us, peak_mib)
+
+
+def measure_floor(floor: Floor, load: Load, directory: Path) -> Measurement:
+    """Drive the echo server once; it keeps no statistics, so the client's word counts.
+
+    Raises
+    ------
+    ClientError
+        If requests failed.
+    """
+    cpu_before = cpu_seconds(floor.pid)
+    with PeakMemory(floor.pid) as memory:
+        rate = CLIENTS["wrk"].run(floor.endpoints, load, directory)
+    cpu_us = (cpu_seconds(floor.pid) - cpu_before) / (rate.requests or 1) * 1e6
     peak_mib = memory.bytes / 2**20
     return Measurement(rate.requests_per_s, rate.p50_us, rate.p99_us, cpu_us, peak_mib)
 

@@ -44,6 +44,9 @@ class Cell:
             lines.append(self._line("**ratio**", _ratios(ours, theirs)))
         elif ours and self.reference:
             lines += self._reference_lines(ours, self.reference)
+        floor = self.servers.get("floor")
+        if ours and floor:
+            lines.append(self._line("**to floor**", _ratios(ours, floor)))
         return lines
 
     def _reference_lines(self, ours: Measurement, reference: Reference) -> list[str]:

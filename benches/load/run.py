@@ -2,7 +2,8 @@
 """Measure tritongw and the real Triton side by side; see benches/README.md.
 
 Installs what it needs, starts both servers on the same models, drives them in turn with the same
-clients, prints a Markdown table and writes the figures as JSON.
+clients, prints a Markdown table and writes the figures as JSON. Beside the cheapest model stands
+the floor: an echo on the same HTTP library.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import shutil
 import sys
 import tempfile
 import tomllib
+from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +24,8 @@ import oracle
 import report
 import tools
 from clients import Load
-from measurement import Measurement, check_answers, measure, median
+from floor import Floor
+from measurement import Measurement, check_answers, measure, measure_floor, median
 from payloads import Tensor
 from tritongw_server import TritongwServer
 
@@ -42,6 +45,7 @@ class Recipe:
     on: list[str]
     clients: list[str]
     inputs: list[dict[str, Any]]
+    has_floor: bool = False
     references: dict[str, dict[str, list[float]]] = field(default_factory=dict)
 
     @property
@@ -114,13 +118,20 @@ def start_servers(
 
 
 def measure_cell(
-    servers: dict[str, ServerProcess], client: str, load: Load, repeats: int, scratch: Path
+    servers: dict[str, ServerProcess],
+    floor: Floor | None,
+    client: str,
+    load: Load,
+    repeats: int,
+    scratch: Path,
 ) -> dict[str, Measurement]:
     """Run the servers in turn, `repeats` times, and return the median of each."""
-    runs: dict[str, list[Measurement]] = {name: [] for name in servers}
+    runs: defaultdict[str, list[Measurement]] = defaultdict(list)
     for _ in range(repeats):
         for name, server in servers.items():
             runs[name].append(measure(server, client, load, scratch))
+        if floor is not None:
+            runs["floor"].append(measure_floor(floor, load, scratch))
     return {name: median(each) for name, each in runs.items()}
 
 
@@ -135,6 +146,17 @@ def plan(recipes: list[Recipe], options: argparse.Namespace) -> list[tuple[Recip
     ]
 
 
+def is_beside_floor(recipe: Recipe, client: str) -> bool:
+    """Tell whether the floor stands beside this recipe: it speaks HTTP, and needs wrk's word."""
+    return recipe.has_floor and client == "wrk"
+
+
+def start_floor(stack: contextlib.ExitStack, cells: list[tuple[Recipe, str, int]]) -> Floor | None:
+    """Build and start the floor if a cell wants it and there is a compiler."""
+    is_wanted = any(is_beside_floor(recipe, client) for recipe, client, _ in cells)
+    return stack.enter_context(Floor()) if is_wanted and Floor.is_available() else None
+
+
 def measure_all(options: argparse.Namespace, scratch: Path) -> list[report.Cell]:
     """Measure everything that was asked for, showing each cell as it comes."""
     recipes = read_recipes(options.model)
@@ -142,12 +164,15 @@ def measure_all(options: argparse.Namespace, scratch: Path) -> list[report.Cell]
     cells = []
     with contextlib.ExitStack() as stack:
         servers = start_servers(stack, recipes, names, scratch)
-        for recipe, client, concurrency in plan(recipes, options):
+        cells_to_come = plan(recipes, options)
+        floor = start_floor(stack, cells_to_come)
+        for recipe, client, concurrency in cells_to_come:
             load = Load(recipe.model, recipe.tensors, concurrency, options.duration)
             on = {name: servers[name] for name in recipe.on if name in servers}
             for server in on.values():
                 check_answers(server, load)
-            medians = measure_cell(on, client, load, options.repeats, scratch)
+            beside = floor if is_beside_floor(recipe, client) else None
+            medians = measure_cell(on, beside, client, load, options.repeats, scratch)
             reference = recipe.reference(client, concurrency)
             cells.append(report.Cell(recipe.model, client, concurrency, medians, reference))
             sys.stderr.write("\n".join(cells[-1].lines()) + "\n")
@@ -158,7 +183,9 @@ def main() -> None:
     """Install, measure, print and write."""
     options = arguments()
     tools.install_debian("wrk", "h2load")
-    tools.install_perf_analyzer()
+    clients = {client for _, client, _ in plan(read_recipes(options.model), options)}
+    if any("perf_analyzer" in client for client in clients):
+        tools.install_perf_analyzer()
     with tempfile.TemporaryDirectory(prefix="tritongw-load-") as scratch:
         cells = measure_all(options, Path(scratch))
     document = {
