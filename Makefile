@@ -93,6 +93,17 @@ test-python: $(VENV)/.wheel-$(PROFILE) ## Python tests against the installed whe
 conformance: test-rust test-python ## run the tests and hold their results against the ledger
 	python tools/conformance.py check
 
+# Each target that `tritongw_fuzzing::fuzz!` makes, for FUZZ_SECONDS; one after the other.
+FUZZ_SECONDS ?= 60
+FUZZ_CRATES := tritongw-types tritongw-config tritongw-http tritongw-grpc tritongw-backend-python
+
+.PHONY: fuzz
+fuzz: ## every fuzz target, a minute each
+	for crate in $(FUZZ_CRATES); do \
+	  BOLERO_RANDOM_TEST_TIME_MS=$(FUZZ_SECONDS)000 \
+	    cargo test --package $$crate --profile $(PROFILE) fuzz -- --test-threads=2; \
+	done
+
 .PHONY: deep
 deep: $(VENV)/.wheel-$(PROFILE) ## what takes long: licences and advisories, slow tests, many random cases
 	command -v cargo-deny >/dev/null || cargo install --locked cargo-deny

@@ -42,6 +42,7 @@ ALLOWED: dict[str, set[str]] = {
     "capi": CORE | DOORS | {"backends", "server"},
     "pyext": CORE | DOORS | {"backends", "server"},
     "xtask": set(),
+    "fuzzing": set(),
     "benches": CORE | DOORS | {"backends", "server", "testing"},
 }
 

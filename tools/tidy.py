@@ -24,6 +24,9 @@ SOURCE = {".rs", ".py", ".pyi", ".proto", ".c", ".h", ".sh"}
 TEXT = SOURCE | {".md", ".toml", ".txt", ".pbtxt", ".yml", ".yaml", ""}
 GENERATED = re.compile(r"(^|/)(generated|testdata)/|Cargo\.lock$|^LICENSE$")
 
+# Inputs of fuzz targets: any bytes, and no file is better for a licence line.
+SEEDS = "testdata/fuzz/"
+
 # Lines of code above which a reader asks why.
 SIZE_LIMITS = {".rs": 350, ".py": 500}
 
@@ -201,7 +204,7 @@ def tree() -> Iterator[File]:
     listing = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
     for name in sorted(filter(None, listing.stdout.split("\0"))):
         path = ROOT / name
-        if path.suffix in TEXT and path.is_file():
+        if path.suffix in TEXT and SEEDS not in name and path.is_file():
             yield File(PurePosixPath(name), path.read_text(encoding="utf-8"))
 
 

@@ -10,7 +10,7 @@ mod request;
 mod response;
 mod segments;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod wire;
 
 pub use contents::TypedContents;

@@ -18,6 +18,8 @@ mod control;
 mod deadline;
 mod drain;
 mod framing;
+#[cfg(test)]
+mod fuzz;
 mod gate;
 mod infer;
 mod listener;

@@ -5,6 +5,8 @@ pub(crate) mod channel;
 pub(crate) mod control;
 pub(crate) mod descriptor;
 pub(crate) mod free_list;
+#[cfg(test)]
+mod fuzz;
 pub(crate) mod memory;
 pub(crate) mod message;
 pub(crate) mod ring;

@@ -73,6 +73,16 @@ fn seen_by_us(request: &InferRequest<'_>, message: &Bytes) -> String {
     )
 }
 
+/// Holds that a message is read as prost reads it. We accept a little more, as C++ does: a field
+/// of the wrong wire type is passed over.
+pub(crate) fn compare_with_prost(message: &Bytes) {
+    let decoded = decode_infer_request(message);
+    if let Ok(expected) = ModelInferRequest::decode(message.clone()) {
+        let decoded = decoded.expect("prost can read it");
+        assert_eq!(seen_by_us(&decoded, message), seen_by_prost(&expected));
+    }
+}
+
 fn our_parameters(parameters: &Parameters<'_>) -> String {
     format!(
         "{:?}",
@@ -359,13 +369,7 @@ proptest! {
             }
         }
         message.truncate(length.index(message.len() + 1).max(message.len() / 2));
-        let message = Bytes::from(message);
-        let decoded = decode_infer_request(&message);
-        // We accept a little more, as C++ does: a field of the wrong wire type is passed over.
-        if let Ok(expected) = ModelInferRequest::decode(message.clone()) {
-            let decoded = decoded.expect("prost can read it");
-            prop_assert_eq!(seen_by_us(&decoded, &message), seen_by_prost(&expected));
-        }
+        compare_with_prost(&Bytes::from(message));
     }
 
     #[test]
