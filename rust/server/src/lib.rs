@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod announce;
+mod descriptors;
 mod logging;
 mod options;
 mod serve;

@@ -17,7 +17,7 @@ use tritongw_http::{HttpServer, MetricsServer};
 use tritongw_types::{Error, Result};
 
 use crate::options::ServeArgs;
-use crate::{Embedding, announce, logging};
+use crate::{Embedding, announce, descriptors, logging};
 
 /// Serves until a signal arrives, then drains.
 pub(crate) fn run(args: &ServeArgs, embedding: Embedding) -> Result<()> {
@@ -25,6 +25,7 @@ pub(crate) fn run(args: &ServeArgs, embedding: Embedding) -> Result<()> {
     for warning in &args.warnings {
         log::warn!("{warning}");
     }
+    descriptors::raise_limit();
     // Before anything is started, so that a signal during a long load is not lost.
     let mut signals = Signals::new([SIGINT, SIGTERM])
         .map_err(|source| Error::internal("failed to watch signals").with_source(source))?;
