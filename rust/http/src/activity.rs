@@ -27,9 +27,14 @@ impl Activity {
         self.is_working.load(Ordering::Relaxed)
     }
 
+    /// Says whether the next move is the server's.
+    pub(crate) fn set_working(&self, is_working: bool) {
+        self.is_working.store(is_working, Ordering::Relaxed);
+    }
+
     /// Marks the server as working until the guard is dropped.
     pub(crate) fn work(&self) -> WorkGuard<'_> {
-        self.is_working.store(true, Ordering::Relaxed);
+        self.set_working(true);
         WorkGuard(self)
     }
 }
@@ -41,6 +46,6 @@ pub(crate) struct WorkGuard<'a>(&'a Activity);
 impl Drop for WorkGuard<'_> {
     fn drop(&mut self) {
         self.0.step();
-        self.0.is_working.store(false, Ordering::Relaxed);
+        self.0.set_working(false);
     }
 }

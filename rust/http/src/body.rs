@@ -12,6 +12,7 @@ use tritongw_engine::buffer::{RequestBuffer, RequestMemory};
 use tritongw_types::{Error, Result};
 
 use crate::activity::Activity;
+use crate::coding::{ContentCoding, Unpacker};
 use crate::task;
 
 /// Pieces of a body of unknown length that are not empty (P058).
@@ -25,12 +26,22 @@ const DISCARD_TIME: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(crate) struct RequestBody<'a> {
     incoming: &'a mut Incoming,
+    coding: Option<ContentCoding>,
     activity: &'a Activity,
 }
 
 impl<'a> RequestBody<'a> {
     pub(crate) fn new(incoming: &'a mut Incoming, activity: &'a Activity) -> Self {
-        Self { incoming, activity }
+        Self {
+            incoming,
+            coding: None,
+            activity,
+        }
+    }
+
+    /// Says how the body is compressed; it is decompressed as it comes.
+    pub(crate) fn set_coding(&mut self, coding: Option<ContentCoding>) {
+        self.coding = coding;
     }
 
     /// Returns the connection's activity.
@@ -42,8 +53,9 @@ impl<'a> RequestBody<'a> {
     /// copy is made of a body that comes in one piece.
     ///
     /// # Errors
-    /// `InvalidArg` if it is longer than `limit`, comes in too many chunks, or is cut off. A body
-    /// that announces its length is refused before anything is allocated or read.
+    /// `InvalidArg` if it is longer than `limit`, compressed or not, comes in too many chunks, or
+    /// is cut off. A body that announces its length is refused before anything is allocated or
+    /// read.
     pub(crate) async fn receive(
         &mut self,
         limit: usize,
@@ -51,12 +63,18 @@ impl<'a> RequestBody<'a> {
     ) -> Result<Bytes> {
         let hint = self.incoming.size_hint();
         let Some(length) = hint.exact() else {
-            return self.receive_chunks(limit).await;
+            return match self.coding {
+                Some(coding) => self.receive_compressed(coding, limit).await,
+                None => self.receive_chunks(limit).await,
+            };
         };
         let length = usize::try_from(length)
             .ok()
             .filter(|length| *length <= limit)
             .ok_or_else(|| too_large(&format!(" of {length} bytes"), limit))?;
+        if let Some(coding) = self.coding {
+            return self.receive_compressed(coding, limit).await;
+        }
         if length == 0 {
             return Ok(Bytes::new());
         }
@@ -101,17 +119,9 @@ impl<'a> RequestBody<'a> {
 
     async fn receive_chunks(&mut self, limit: usize) -> Result<Bytes> {
         let mut whole = Vec::new();
-        let mut count = 0;
+        let mut chunks = ChunkCount::default();
         while let Some(piece) = self.next_piece().await? {
-            if piece.is_empty() {
-                continue;
-            }
-            count += 1;
-            if count > MAX_CHUNKS {
-                return Err(Error::invalid_arg(format!(
-                    "request body has too many chunks, at most {MAX_CHUNKS} are allowed"
-                )));
-            }
+            chunks.add(&piece)?;
             if piece.len() > limit - whole.len() {
                 return Err(too_large("", limit));
             }
@@ -123,10 +133,36 @@ impl<'a> RequestBody<'a> {
         Ok(whole.into())
     }
 
+    async fn receive_compressed(&mut self, coding: ContentCoding, limit: usize) -> Result<Bytes> {
+        let mut unpacker = Unpacker::new(coding, limit);
+        let mut chunks = ChunkCount::default();
+        while let Some(piece) = self.next_piece().await? {
+            chunks.add(&piece)?;
+            unpacker.feed(&piece).await?;
+        }
+        unpacker.finish().await.map(Bytes::from)
+    }
+
     async fn next_piece(&mut self) -> Result<Option<Bytes>> {
         let piece = next_piece(self.incoming).await;
         self.activity.step();
         piece
+    }
+}
+
+/// Counts the pieces of a body that are not empty.
+#[derive(Default)]
+struct ChunkCount(usize);
+
+impl ChunkCount {
+    fn add(&mut self, piece: &Bytes) -> Result<()> {
+        self.0 += usize::from(!piece.is_empty());
+        if self.0 > MAX_CHUNKS {
+            return Err(Error::invalid_arg(format!(
+                "request body has too many chunks, at most {MAX_CHUNKS} are allowed"
+            )));
+        }
+        Ok(())
     }
 }
 

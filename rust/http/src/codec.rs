@@ -14,11 +14,16 @@ mod read_error;
 mod response;
 mod split;
 
+pub(crate) use data::{has_json_form, read_scalars};
 pub use head::{InferHead, parse_infer_head};
 pub use input::HeadInput;
+pub(crate) use input::{data_without_json_form, wrong_element_count};
 pub use output::{HeadOutput, OutputEncoding};
 pub use parameter::{HeadParameter, HeadParameterValue};
+pub(crate) use parameter::{read_custom as read_custom_parameter, reserved as reserved_parameter};
+pub(crate) use read_error::{ReadError, read_string};
 pub use response::{EncodedResponse, ResponseHead, encode_infer_response};
+pub(crate) use response::{write_generated, write_parameter};
 pub use split::{inference_header_length, split_binary_tensors};
 
 #[cfg(test)]

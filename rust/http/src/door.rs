@@ -21,7 +21,7 @@ use crate::request_trace::RequestTrace;
 use crate::response::{self, ResponseBody};
 use crate::route::{Endpoint, Route};
 use crate::server::HttpOptions;
-use crate::{infer, metadata, panics, repository, statistics, trace_setting};
+use crate::{generate, infer, metadata, panics, repository, statistics, trace_setting};
 
 /// Serves the KServe v2 protocol.
 #[derive(Debug)]
@@ -86,8 +86,9 @@ impl Door {
                 let models = server.statistics(None, None)?;
                 Ok(response::json(statistics::render(&models)))
             }
-            Endpoint::Generate | Endpoint::GenerateStream => {
-                Err(not_offered("the generate extension"))
+            Endpoint::Generate => generate::answer(self, &route, &parts.headers, body, trace).await,
+            Endpoint::GenerateStream => {
+                generate::answer_stream(self, &route, &parts.headers, body, trace).await
             }
             Endpoint::TraceSetting => self.trace_setting(&route, &parts.method, body).await,
             Endpoint::Logging => Err(not_offered("the logging extension")),

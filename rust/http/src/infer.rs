@@ -4,17 +4,19 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hyper::header::CONTENT_ENCODING;
 use hyper::{HeaderMap, Response};
+use smallvec::{SmallVec, smallvec};
 use tritongw_engine::{InferenceRequest, InferenceResponse, Model, parameters};
 use tritongw_types::{Error, Result};
 
 use crate::body::RequestBody;
 use crate::codec::{
-    OutputEncoding, ResponseHead, encode_infer_response, inference_header_length, parse_infer_head,
-    split_binary_tensors,
+    EncodedResponse, OutputEncoding, ResponseHead, encode_infer_response, inference_header_length,
+    parse_infer_head, split_binary_tensors,
 };
+use crate::coding::{self, ContentCoding};
 use crate::door::Door;
+use crate::orca;
 use crate::raw_request;
 use crate::refusal::Refusal;
 use crate::reply::{CancelOnDrop, Reply};
@@ -37,12 +39,8 @@ pub(crate) async fn answer(
         )
         .into());
     }
-    if headers
-        .get(CONTENT_ENCODING)
-        .is_some_and(|encoding| encoding != "identity")
-    {
-        return Err(Refusal::ContentEncoding);
-    }
+    let coding = ContentCoding::of_request(headers).map_err(|_| Refusal::ContentEncoding)?;
+    body.set_coding(coding);
     let bytes = body
         .receive(door.max_input_size, model.request_memory())
         .await?;
@@ -56,8 +54,30 @@ pub(crate) async fn answer(
         forward.apply(headers, &mut request)?;
     }
     let mut response = execute(door, request).await?;
+    let encoded = encode(&mut response, &encoding)?;
+    let mut response = match ContentCoding::for_response(headers) {
+        None => response::inference(encoded),
+        Some(coding) => compress(encoded, coding).await,
+    };
     drop(working);
-    Ok(encode(&mut response, &encoding)?)
+    orca::add_load(headers, &door.server, &mut response);
+    Ok(response)
+}
+
+/// Makes a compressed response; plain if that fails (P105).
+async fn compress(encoded: EncodedResponse, coding: ContentCoding) -> Response<ResponseBody> {
+    let packed = {
+        let mut pieces: SmallVec<[&[u8]; 4]> = smallvec![&encoded.head[..]];
+        pieces.extend(encoded.tensors.iter().map(|tensor| &tensor[..]));
+        coding::pack(coding, &pieces).await
+    };
+    match packed {
+        Ok(packed) => response::compressed_inference(&encoded, packed, coding),
+        Err(error) => {
+            log::warn!("sent a response plain since it could not be compressed: {error}");
+            response::inference(encoded)
+        }
+    }
 }
 
 /// Makes the engine's request from a body.
@@ -120,10 +140,7 @@ async fn execute(
     }
 }
 
-fn encode(
-    response: &mut InferenceResponse,
-    encoding: &OutputEncoding,
-) -> Result<Response<ResponseBody>> {
+fn encode(response: &mut InferenceResponse, encoding: &OutputEncoding) -> Result<EncodedResponse> {
     let outputs = response.take_outputs();
     let head = ResponseHead {
         id: response.request_id(),
@@ -131,7 +148,7 @@ fn encode(
         model_version: response.model().version(),
         parameters: response.parameters(),
     };
-    encode_infer_response(&head, outputs, encoding).map(response::inference)
+    encode_infer_response(&head, outputs, encoding)
 }
 
 fn with_prefix(error: Error, request: &InferenceRequest) -> Error {

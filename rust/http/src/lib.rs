@@ -11,14 +11,17 @@
 mod activity;
 mod body;
 pub mod codec;
+mod coding;
 mod door;
 mod gate;
+mod generate;
 mod header_forward;
 mod infer;
 mod json;
 mod metadata;
 mod metrics_door;
 mod network;
+mod orca;
 mod panics;
 mod raw_request;
 mod refusal;

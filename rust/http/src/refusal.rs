@@ -42,7 +42,7 @@ impl Refusal {
                     StatusCode::NOT_IMPLEMENTED,
                     "Unsupported compression type",
                 );
-                let accepted = HeaderValue::from_static("identity");
+                let accepted = HeaderValue::from_static("gzip, deflate");
                 response.headers_mut().insert(ACCEPT_ENCODING, accepted);
                 response
             }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 use std::future::poll_fn;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{Poll, Waker};
 
 use parking_lot::Mutex;
@@ -69,23 +69,25 @@ impl ResponseSink for Reply {
 
 /// Cancels its request unless told that the answer has come: what a connection that closes leaves
 /// behind (P062).
+///
+/// Does not keep the responder alive: a request that its model drops unanswered still ends.
 #[derive(Debug)]
-pub(crate) struct CancelOnDrop(Option<Arc<Responder>>);
+pub(crate) struct CancelOnDrop(Weak<Responder>);
 
 impl CancelOnDrop {
     pub(crate) fn new(responder: &Arc<Responder>) -> Self {
-        Self(Some(Arc::clone(responder)))
+        Self(Arc::downgrade(responder))
     }
 
     /// Ends the watch: there is nothing left to cancel.
     pub(crate) fn disarm(mut self) {
-        self.0 = None;
+        self.0 = Weak::new();
     }
 }
 
 impl Drop for CancelOnDrop {
     fn drop(&mut self) {
-        if let Some(responder) = self.0.take() {
+        if let Some(responder) = self.0.upgrade() {
             responder.cancel();
         }
     }

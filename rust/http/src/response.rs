@@ -2,17 +2,19 @@
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
-use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
 use smallvec::SmallVec;
 use tritongw_types::Error;
 
 use crate::activity::Activity;
 use crate::codec::EncodedResponse;
+use crate::coding::ContentCoding;
+use crate::generate::EventStream;
 use crate::json::Writer;
 use crate::request_trace::SendTrace;
 
@@ -29,19 +31,31 @@ const MAX_FRAME: usize = 1 << 20;
 /// Pieces of a body; a head and the tensors of most models need no memory of their own.
 type Segments = SmallVec<[Bytes; 4]>;
 
-/// A body made of pieces that are written as they lie, together in one system call where they fit.
+/// The body of a response.
 #[derive(Debug)]
 pub(crate) struct ResponseBody {
-    // The first piece, not empty unless all is taken, then the others.
-    current: Bytes,
-    rest: smallvec::IntoIter<[Bytes; 4]>,
-    length: u64,
+    content: Content,
     activity: Option<Arc<Activity>>,
     // Never read: notes the end when the body is dropped.
     _trace: Option<SendTrace>,
 }
 
-impl ResponseBody {
+#[derive(Debug)]
+enum Content {
+    Whole(Pieces),
+    Events(Box<EventStream>),
+}
+
+/// Pieces that are written as they lie, together in one system call where they fit.
+#[derive(Debug)]
+struct Pieces {
+    // The first piece, not empty unless all is taken, then the others.
+    current: Bytes,
+    rest: smallvec::IntoIter<[Bytes; 4]>,
+    length: u64,
+}
+
+impl Pieces {
     fn new(segments: impl IntoIterator<Item = Bytes>) -> Self {
         let segments: Segments = segments
             .into_iter()
@@ -53,12 +67,39 @@ impl ResponseBody {
             current: rest.next().unwrap_or_default(),
             rest,
             length,
+        }
+    }
+
+    /// Takes the next piece, `None` after the last.
+    fn next_piece(&mut self) -> Option<Bytes> {
+        if self.length == 0 {
+            return None;
+        }
+        let piece = if self.current.len() > MAX_FRAME {
+            self.current.split_to(MAX_FRAME)
+        } else {
+            let next = self.rest.next().unwrap_or_default();
+            std::mem::replace(&mut self.current, next)
+        };
+        self.length -= piece.len() as u64;
+        Some(piece)
+    }
+}
+
+impl ResponseBody {
+    fn new(segments: impl IntoIterator<Item = Bytes>) -> Self {
+        Self::from_content(Content::Whole(Pieces::new(segments)))
+    }
+
+    fn from_content(content: Content) -> Self {
+        Self {
+            content,
             activity: None,
             _trace: None,
         }
     }
 
-    /// Reports each piece that is taken to `activity`.
+    /// Reports each piece that is taken to `activity`, and when the server has none ready.
     pub(crate) fn watched_by(&mut self, activity: &Arc<Activity>) {
         self.activity = Some(Arc::clone(activity));
     }
@@ -68,12 +109,17 @@ impl ResponseBody {
         self._trace = Some(trace);
     }
 
-    fn next_piece(&mut self) -> Bytes {
-        if self.current.len() > MAX_FRAME {
-            return self.current.split_to(MAX_FRAME);
+    fn poll_piece(&mut self, context: &Context<'_>) -> Poll<Option<Bytes>> {
+        match &mut self.content {
+            Content::Whole(pieces) => Poll::Ready(pieces.next_piece()),
+            Content::Events(events) => {
+                let event = events.poll_event(context);
+                if let Some(activity) = &self.activity {
+                    activity.set_working(event.is_pending());
+                }
+                event
+            }
         }
-        let next = self.rest.next().unwrap_or_default();
-        std::mem::replace(&mut self.current, next)
     }
 }
 
@@ -83,25 +129,24 @@ impl Body for ResponseBody {
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
+        context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        if self.is_end_stream() {
-            return Poll::Ready(None);
-        }
-        let piece = self.next_piece();
-        self.length -= piece.len() as u64;
+        let piece = ready!(self.poll_piece(context));
         if let Some(activity) = &self.activity {
             activity.step();
         }
-        Poll::Ready(Some(Ok(Frame::data(piece))))
+        Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.length == 0
+        matches!(&self.content, Content::Whole(pieces) if pieces.length == 0)
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.length)
+        match &self.content {
+            Content::Whole(pieces) => SizeHint::with_exact(pieces.length),
+            Content::Events(_) => SizeHint::default(),
+        }
     }
 }
 
@@ -144,19 +189,54 @@ pub(crate) fn inference(encoded: EncodedResponse) -> Response<ResponseBody> {
     response
 }
 
+/// Makes the response to a successful inference from its compressed body; the length of the head
+/// is that before compression.
+pub(crate) fn compressed_inference(
+    encoded: &EncodedResponse,
+    packed: Vec<u8>,
+    coding: ContentCoding,
+) -> Response<ResponseBody> {
+    let mut response = inference(EncodedResponse {
+        head: encoded.head.clone(),
+        tensors: encoded.tensors.clone(),
+    });
+    *response.body_mut() = ResponseBody::new([packed.into()]);
+    response
+        .headers_mut()
+        .insert(CONTENT_ENCODING, coding.header_value());
+    response
+}
+
+/// Makes a response of which nobody knows yet how long it gets.
+pub(crate) fn events(status: StatusCode, events: EventStream) -> Response<ResponseBody> {
+    let content = Content::Events(Box::new(events));
+    let mut response = Response::new(ResponseBody::from_content(content));
+    *response.status_mut() = status;
+    response
+}
+
 /// Makes an error response (P038).
 pub(crate) fn error_text(status: StatusCode, message: &str) -> Response<ResponseBody> {
+    text(status, JSON, error_json(message))
+}
+
+/// Renders an error.
+pub(crate) fn error_json(message: &str) -> Vec<u8> {
     let mut writer = Writer::with_capacity(message.len() + 16);
     writer.begin_object();
     writer.key("error");
     writer.string(message);
     writer.end_object();
-    text(status, JSON, writer.into_bytes())
+    writer.into_bytes()
 }
 
 /// Makes the response to an error of the engine (P029-P036).
 pub(crate) fn error(error: &Error) -> Response<ResponseBody> {
-    let status = StatusCode::from_u16(error.code().http_status())
-        .expect("INVARIANT: the table of codes holds valid statuses");
-    error_text(status, error.message())
+    error_text(status_of(error), error.message())
+}
+
+/// Returns the status of an error of the engine.
+pub(crate) fn status_of(error: &Error) -> StatusCode {
+    StatusCode::from_u16(error.code().http_status())
+        .expect("INVARIANT: the table of codes holds valid statuses")
 }

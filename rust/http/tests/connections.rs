@@ -240,6 +240,16 @@ fn a_closed_connection_cancels_its_request() {
 }
 
 #[test]
+fn a_request_that_its_model_drops_is_an_error() {
+    let server = TestServer::start(&[Model::HOLD]);
+    let mut client = server.connect();
+    client.send(infer_request(HOLD).as_bytes());
+    drop(server.held.take());
+    let message = "model 'hold' gave no final response to the request";
+    assert_eq!(client.response().error(), (500, message.to_owned()));
+}
+
+#[test]
 fn an_answered_request_is_not_cancelled() {
     let server = TestServer::start(&[Model::HOLD]);
     let mut client = server.connect();

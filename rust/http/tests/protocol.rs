@@ -168,12 +168,6 @@ fn unknown_paths_and_verbs_are_refused() {
 fn what_is_not_offered_yet_is_named() {
     let server = TestServer::start(&[Model::ECHO]);
     let routes = [
-        ("POST", "/v2/models/echo/generate", "the generate extension"),
-        (
-            "GET",
-            "/v2/models/echo/trace/setting",
-            "the trace extension",
-        ),
         ("POST", "/v2/logging", "the logging extension"),
         (
             "GET",
@@ -186,16 +180,6 @@ fn what_is_not_offered_yet_is_named() {
         let expected = (501, format!("{feature} is not supported by this server"));
         assert_eq!(response.error(), expected, "{verb} {path}");
     }
-    let compressed = server.post(
-        "/v2/models/echo/infer",
-        &[("Content-Encoding", "gzip")],
-        b"x",
-    );
-    assert_eq!(
-        compressed.error(),
-        (501, "Unsupported compression type".to_owned())
-    );
-    assert_eq!(compressed.header("accept-encoding"), Some("identity"));
 }
 
 #[test]

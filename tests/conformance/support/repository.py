@@ -103,6 +103,18 @@ MODELS: dict[str, PythonModel] = {
         "TYPE_FP32 [ -1 ]", extra="version_policy { all { } }", versions=("1", "2")
     ),
     "commands": COMMANDS,
+    "letters": PythonModel(
+        "letters",
+        {"TEXT": "TYPE_STRING [ 1 ]"},
+        {"LETTER": "TYPE_STRING [ 1 ]"},
+        "model_transaction_policy { decoupled: true }",
+    ),
+    "describe": PythonModel(
+        "describe",
+        {"TEXT": "TYPE_STRING [ 1 ]", "PAIRS": "TYPE_INT32 [ 2, -1 ] optional: true"},
+        {"DESCRIPTION": "TYPE_STRING [ 1 ]"},
+        _BATCHED,
+    ),
     "batching": PythonModel(
         "arithmetic",
         {"INPUT0": "TYPE_INT32 [ -1 ]", "INPUT1": "TYPE_FP32 [ 2 ] optional: true"},

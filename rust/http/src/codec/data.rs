@@ -4,22 +4,22 @@
 use tritongw_types::{DataType, Error};
 
 use super::read_error::{
-    NOT_A_BOOL, NOT_A_NUMBER, NOT_A_STRING, NOT_AN_ARRAY, NOT_SIGNED, NOT_UNSIGNED, ReadError,
-    Result, unable_to_parse,
+    NOT_A_BOOL, NOT_A_NUMBER, NOT_A_STRING, NOT_AN_ARRAY, NOT_SIGNED, NOT_UNSIGNED, Result,
+    unable_to_parse,
 };
 use crate::json::{Number, Reader, ValueKind};
 
 /// Elements of a tensor as they were read.
 #[derive(Debug, Default)]
-pub(super) struct JsonData {
+pub(crate) struct JsonData {
     /// The elements in the wire's layout.
-    pub(super) bytes: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
     /// How many there are.
-    pub(super) count: usize,
+    pub(crate) count: usize,
 }
 
 /// Returns whether JSON has a form for this type; the 16-bit floats go as binary only.
-pub(super) fn has_json_form(data_type: DataType) -> bool {
+pub(crate) fn has_json_form(data_type: DataType) -> bool {
     !matches!(data_type, DataType::Fp16 | DataType::Bf16)
 }
 
@@ -35,11 +35,21 @@ pub(super) fn read(
     if reader.kind() != ValueKind::Array {
         return Err(unable_to_parse("data", NOT_AN_ARRAY));
     }
+    read_scalars(reader, data_type, expected.unwrap_or_default())
+}
+
+/// Reads one element, or an array of them, nested or flat; `expected` and the type are as for
+/// [`read`].
+pub(crate) fn read_scalars(
+    reader: &mut Reader<'_>,
+    data_type: DataType,
+    expected: usize,
+) -> Result<JsonData> {
     let mut data = JsonData::default();
-    if let (Some(count), Some(size)) = (expected, data_type.element_size()) {
+    if let Some(size) = data_type.element_size() {
         // An element and its comma take two bytes at least.
         let most = reader.remaining() / 2 + 1;
-        data.bytes.reserve(count.min(most).saturating_mul(size));
+        data.bytes.reserve(expected.min(most).saturating_mul(size));
     }
     match data_type {
         DataType::Bool => read_bools(reader, &mut data)?,
@@ -47,6 +57,18 @@ pub(super) fn read(
         _ => read_numbers(reader, &mut data, data_type)?,
     }
     Ok(data)
+}
+
+/// Calls `scalar` for each element of an array, or for the one value.
+fn for_each(
+    reader: &mut Reader<'_>,
+    mut scalar: impl FnMut(&mut Reader<'_>) -> Result<()>,
+) -> Result<()> {
+    if reader.kind() == ValueKind::Array {
+        reader.read_flattened(scalar)
+    } else {
+        scalar(reader)
+    }
 }
 
 /// Integers are narrowed without a check, as Triton does.
@@ -84,7 +106,7 @@ fn read_each<const SIZE: usize>(
     problem: &str,
     convert: impl Fn(Number) -> Option<[u8; SIZE]>,
 ) -> Result<()> {
-    reader.read_flattened(|reader| {
+    for_each(reader, |reader| {
         let element = match reader.kind() {
             ValueKind::Number => convert(reader.read_number()?),
             _ => None,
@@ -92,12 +114,12 @@ fn read_each<const SIZE: usize>(
         let element = element.ok_or_else(|| unable_to_parse("data", problem))?;
         data.bytes.extend_from_slice(&element);
         data.count += 1;
-        Ok::<_, ReadError>(())
+        Ok(())
     })
 }
 
 fn read_bools(reader: &mut Reader<'_>, data: &mut JsonData) -> Result<()> {
-    reader.read_flattened(|reader| {
+    for_each(reader, |reader| {
         if reader.kind() != ValueKind::Bool {
             return Err(unable_to_parse("data", NOT_A_BOOL));
         }
@@ -108,7 +130,7 @@ fn read_bools(reader: &mut Reader<'_>, data: &mut JsonData) -> Result<()> {
 }
 
 fn read_strings(reader: &mut Reader<'_>, data: &mut JsonData) -> Result<()> {
-    reader.read_flattened(|reader| {
+    for_each(reader, |reader| {
         if reader.kind() != ValueKind::String {
             let message = format!("Unable to parse JSON bytes array: {NOT_A_STRING}");
             return Err(Error::internal(message).into());

@@ -137,11 +137,7 @@ impl<'a> Fields<'a> {
             });
         }
         if !data::has_json_form(data_type) {
-            return Err(Error::invalid_arg(format!(
-                "receiving {data_type} data via JSON is not supported. Please use the binary data \
-                 format for input {name}"
-            ))
-            .into());
+            return Err(data_without_json_form(data_type, &name));
         }
         let data = match self.data {
             Data::Read(data) => data,
@@ -205,12 +201,24 @@ fn check_count(shape: &Shape, count: usize) -> Result<()> {
         Ok(expected) if expected == count => Ok(()),
         // Left to the check against the model's shape, whose text says more.
         Ok(_) if shape.is_empty() => Ok(()),
-        Ok(_) => Err(Error::internal(
-            "Unable to parse 'data': Shape does not match true shape of 'data' field",
-        )
-        .into()),
+        Ok(_) => Err(wrong_element_count()),
         Err(error @ (ShapeError::Overflow | ShapeError::Negative(_))) => {
             Err(unable_to_parse("shape", &error.to_string()))
         }
     }
+}
+
+/// Says that a 16-bit float came as JSON (P053).
+pub(crate) fn data_without_json_form(data_type: DataType, input: &str) -> ReadError {
+    Error::invalid_arg(format!(
+        "receiving {data_type} data via JSON is not supported. Please use the binary data format \
+         for input {input}"
+    ))
+    .into()
+}
+
+/// Says that there are more elements or fewer than the shape has (P059).
+pub(crate) fn wrong_element_count() -> ReadError {
+    let message = "Unable to parse 'data': Shape does not match true shape of 'data' field";
+    Error::internal(message).into()
 }

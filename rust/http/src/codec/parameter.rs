@@ -2,7 +2,7 @@
 //! Request parameters (P055, P056).
 
 use tritongw_engine::parameters::RequestParameter;
-use tritongw_types::{CName, Error};
+use tritongw_types::{CName, Error, ParameterValue};
 
 use super::read_error::{ReadError, Result, read_bool, read_string, read_unsigned};
 use crate::json::{Number, Reader, ValueKind};
@@ -32,6 +32,18 @@ pub enum HeadParameterValue {
 }
 
 impl HeadParameterValue {
+    /// Returns the value as a model sees it: beyond the signed range a double.
+    #[expect(clippy::cast_precision_loss, reason = "Triton widens in the same way")]
+    pub(crate) fn into_parameter(self) -> ParameterValue {
+        match self {
+            Self::String(text) => ParameterValue::String(CName::new(&text)),
+            Self::Int(number) => ParameterValue::Int(number),
+            Self::UInt(number) => ParameterValue::Double(number as f64),
+            Self::Bool(flag) => ParameterValue::Bool(flag),
+            Self::Double(number) => ParameterValue::Double(number),
+        }
+    }
+
     /// Returns the value as the engine takes it.
     pub fn as_request_parameter(&self) -> RequestParameter<'_> {
         match self {
@@ -51,13 +63,18 @@ pub(super) fn read(reader: &mut Reader<'_>, name: &str) -> Result<HeadParameterV
         "sequence_id" => read_sequence_id(reader),
         "sequence_start" | "sequence_end" => read_bool(reader, name).map(HeadParameterValue::Bool),
         "priority" | "timeout" => read_unsigned(reader, name).map(HeadParameterValue::UInt),
-        _ if name.starts_with("triton_") => Err(Error::invalid_arg(
-            "parameter keys starting with 'triton_' are reserved for Triton usage and should not \
-             be specified.",
-        )
-        .into()),
+        _ if name.starts_with("triton_") => Err(reserved()),
         _ => read_custom(reader, name),
     }
+}
+
+/// Says that a name is Triton's own (P056).
+pub(crate) fn reserved() -> ReadError {
+    Error::invalid_arg(
+        "parameter keys starting with 'triton_' are reserved for Triton usage and should not be \
+         specified.",
+    )
+    .into()
 }
 
 fn read_sequence_id(reader: &mut Reader<'_>) -> Result<HeadParameterValue> {
@@ -72,7 +89,8 @@ fn read_sequence_id(reader: &mut Reader<'_>) -> Result<HeadParameterValue> {
     Ok(HeadParameterValue::String(id.into_owned()))
 }
 
-fn read_custom(reader: &mut Reader<'_>, name: &str) -> Result<HeadParameterValue> {
+/// Reads a parameter of a name that means nothing to the server.
+pub(crate) fn read_custom(reader: &mut Reader<'_>, name: &str) -> Result<HeadParameterValue> {
     Ok(match reader.kind() {
         ValueKind::String => HeadParameterValue::String(read_string(reader, name)?.into_owned()),
         ValueKind::Bool => HeadParameterValue::Bool(reader.read_bool()?),

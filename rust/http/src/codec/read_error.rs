@@ -7,7 +7,7 @@ use crate::json::{Reader, SyntaxError, ValueKind};
 
 /// Why a head was refused: it is no JSON, or its JSON is no inference request.
 #[derive(Debug)]
-pub(super) enum ReadError {
+pub(crate) enum ReadError {
     Syntax(SyntaxError),
     Invalid(Error),
 }
@@ -24,7 +24,7 @@ impl From<Error> for ReadError {
     }
 }
 
-pub(super) type Result<T, E = ReadError> = std::result::Result<T, E>;
+pub(crate) type Result<T, E = ReadError> = std::result::Result<T, E>;
 
 /// What Triton says of a value of the wrong type, after the field's name (P059).
 pub(super) const NOT_A_STRING: &str = "attempt to access JSON non-string as string";
@@ -47,7 +47,7 @@ pub(super) fn missing_member(field: &str) -> ReadError {
 }
 
 /// Reads a string; bytes that are not UTF-8 become replacement characters.
-pub(super) fn read_string<'a>(reader: &mut Reader<'a>, field: &str) -> Result<Cow<'a, str>> {
+pub(crate) fn read_string<'a>(reader: &mut Reader<'a>, field: &str) -> Result<Cow<'a, str>> {
     if reader.kind() != ValueKind::String {
         return Err(unable_to_parse(field, NOT_A_STRING));
     }

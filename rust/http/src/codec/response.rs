@@ -77,14 +77,18 @@ fn write_head(writer: &mut Writer, response: &ResponseHead<'_>) {
         writer.begin_object();
         for parameter in response.parameters {
             writer.key(&parameter.name);
-            match &parameter.value {
-                ParameterValue::String(text) => writer.string(text),
-                ParameterValue::Int(value) => writer.integer(*value),
-                ParameterValue::Bool(value) => writer.bool(*value),
-                ParameterValue::Double(value) => writer.double(*value),
-            }
+            write_parameter(writer, &parameter.value);
         }
         writer.end_object();
+    }
+}
+
+pub(crate) fn write_parameter(writer: &mut Writer, value: &ParameterValue) {
+    match value {
+        ParameterValue::String(text) => writer.string(text),
+        ParameterValue::Int(value) => writer.integer(*value),
+        ParameterValue::Bool(value) => writer.bool(*value),
+        ParameterValue::Double(value) => writer.double(*value),
     }
 }
 
@@ -125,6 +129,30 @@ fn write_binary_output(writer: &mut Writer, output: OutputTensor) -> Result<Opti
 }
 
 fn write_json_output(writer: &mut Writer, output: &OutputTensor) -> Result<()> {
+    let data = checked_data(output)?;
+    begin_output(writer, output);
+    writer.key("data");
+    writer.begin_array();
+    write_elements(writer, output, data)?;
+    writer.end_array();
+    writer.end_object();
+    Ok(())
+}
+
+/// Writes an output flat, and bare where it has one element (P114).
+pub(crate) fn write_generated(writer: &mut Writer, output: &OutputTensor) -> Result<()> {
+    let data = checked_data(output)?;
+    if output.shape.element_count() == Ok(1) {
+        return write_elements(writer, output, data);
+    }
+    writer.begin_array();
+    write_elements(writer, output, data)?;
+    writer.end_array();
+    Ok(())
+}
+
+/// Returns the data, which is what the shape says.
+fn checked_data(output: &OutputTensor) -> Result<&[u8]> {
     let data = match &output.buffer {
         None => &[],
         Some(buffer) => buffer
@@ -132,9 +160,10 @@ fn write_json_output(writer: &mut Writer, output: &OutputTensor) -> Result<()> {
             .ok_or_else(|| not_in_host_memory(&output.name))?,
     };
     check_size(output, data)?;
-    begin_output(writer, output);
-    writer.key("data");
-    writer.begin_array();
+    Ok(data)
+}
+
+fn write_elements(writer: &mut Writer, output: &OutputTensor, data: &[u8]) -> Result<()> {
     match output.data_type {
         DataType::Fp16 | DataType::Bf16 => {
             return Err(Error::invalid_arg(format!(
@@ -159,8 +188,6 @@ fn write_json_output(writer: &mut Writer, output: &OutputTensor) -> Result<()> {
         DataType::Fp64 => each(data, |element| writer.double(f64::from_le_bytes(element))),
         DataType::Bytes => write_strings(writer, output, data)?,
     }
-    writer.end_array();
-    writer.end_object();
     Ok(())
 }
 

@@ -81,6 +81,15 @@ impl Client {
     /// Reads one response.
     pub(crate) fn response(&mut self) -> Response {
         let mut response = self.response_head();
+        if response.header("transfer-encoding") == Some("chunked") {
+            loop {
+                let chunk = self.chunk();
+                if chunk.is_empty() {
+                    return response;
+                }
+                response.body.extend_from_slice(&chunk);
+            }
+        }
         let length = response
             .header("content-length")
             .map_or(0, |n| n.parse().expect("a length"));
@@ -110,6 +119,15 @@ impl Client {
             let (name, value) = line.split_once(": ").expect("a header");
             headers.push((name.to_lowercase(), value.to_owned()));
         }
+    }
+
+    /// Reads one chunk of a body; empty at its end.
+    pub(crate) fn chunk(&mut self) -> Vec<u8> {
+        let length = usize::from_str_radix(&self.line(), 16).expect("a chunk");
+        let mut chunk = vec![0; length];
+        self.0.read_exact(&mut chunk).expect("a whole chunk");
+        assert_eq!(self.line(), "");
+        chunk
     }
 
     /// Waits until the server has closed; whatever came before is dropped.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A server over a temporary repository, a scripted backend, and a client that shows every byte.
-#![allow(dead_code, reason = "each test file uses its own part")]
+#![allow(dead_code, unused_imports, reason = "each test file uses its own part")]
 
 mod backend;
 mod client;
@@ -15,7 +15,7 @@ use tritongw_engine::{Server, ServerOptions};
 use tritongw_http::{HttpOptions, HttpServer};
 
 pub(crate) use backend::{FakeBackend, Held};
-pub(crate) use client::{Client, Response};
+pub(crate) use client::{Client, Response, request_bytes};
 
 /// A model of the repository.
 #[derive(Clone, Copy, Debug)]
