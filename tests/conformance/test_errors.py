@@ -402,3 +402,13 @@ def test_unsupported_content_encoding(http: HttpDoor) -> None:
     answer = http.post(INFER, {"inputs": add_sub_inputs()}, {"Content-Encoding": "br"})
     assert answer.status == 501
     assert answer.error == "Unsupported compression type"
+
+
+@pytest.mark.ours("2.51 takes an output named again for the same")
+def test_output_asked_for_twice(http: HttpDoor) -> None:
+    outputs = [{"name": "OUTPUT0"}, {"name": "OUTPUT0"}]
+    answer = http.infer("add_sub", add_sub_inputs(), outputs=outputs)
+    assert (answer.status, answer.error) == (
+        400,
+        PREFIX + "output 'OUTPUT0' already exists in request",
+    )

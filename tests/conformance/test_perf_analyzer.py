@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 import tools
+from support import repository
+from support.servers import Server
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from support.servers import Server
+    from support.servers import ServerStarter
 
 ONNX = pytest.mark.ours("the wheel of Triton 2.51 has no ONNX Runtime backend")
 MODELS = ["add_sub", pytest.param("simple", marks=ONNX), pytest.param("mlp", marks=ONNX)]
@@ -39,16 +41,46 @@ def test_perf_analyzer(
     protocol: str,
     concurrency: int,
 ) -> None:
-    report = tmp_path / "report.csv"
+    analyze(
+        server, perf_analyzer, tmp_path, model, protocol, ["--concurrency-range", str(concurrency)]
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("protocol", ["http", "grpc"])
+def test_perf_analyzer_with_shared_memory(
+    starter: ServerStarter, perf_analyzer: tools.PerfAnalyzer, tmp_path: Path, protocol: str
+) -> None:
+    models = tmp_path / "models"
+    repository.copy_examples(models, ["add_sub"])
+    options = [] if starter.is_oracle else ["--allow-client-shm=true"]
+    with starter.prepare(f"perf_shared_memory_{protocol}", models, options) as process:
+        server = Server(process, starter.is_oracle)
+        shared = ["--shared-memory", "system", "--output-shared-memory-size", "16"]
+        concurrency = ["--concurrency-range", "4"]
+        analyze(server, perf_analyzer, tmp_path, "add_sub", protocol, shared + concurrency)
+        assert server.http.get("/v2/systemsharedmemory/status").json == [], "all given back"
+
+
+def analyze(
+    server: Server,
+    tool: tools.PerfAnalyzer,
+    directory: Path,
+    model: str,
+    protocol: str,
+    options: list[str],
+) -> None:
+    """Run perf_analyzer for a moment; no request may fail."""
+    report = directory / "report.csv"
     address = server.http.address if protocol == "http" else server.grpc_address
     command = [
-        *(str(perf_analyzer.binary), "-m", model, "-i", protocol, "-u", address),
-        *("--concurrency-range", str(concurrency), "-f", str(report)),
+        *(str(tool.binary), "-m", model, "-i", protocol, "-u", address, "-f", str(report)),
         *("--measurement-interval", "500", "--stability-percentage", "999", "--max-trials", "3"),
+        *options,
     ]
     failed_before = failures(server, model)
     result = subprocess.run(
-        command, env=perf_analyzer.environment, capture_output=True, text=True, check=False
+        command, env=tool.environment, capture_output=True, text=True, check=False
     )
     assert result.returncode == 0, result.stdout + result.stderr
     assert "rror" not in result.stderr, result.stderr

@@ -76,6 +76,20 @@ pub trait OutputMemory: Send + Sync {
 
     /// Returns the memory for writing if it lies in host memory.
     fn as_mut_slice(&mut self) -> Option<&mut [u8]>;
+
+    /// Returns whether the client finds the data in this memory, so that the response need not
+    /// carry it.
+    fn is_with_client(&self) -> bool {
+        false
+    }
+
+    /// Ends the writing: called once, when the response is sent, before the client learns of it.
+    ///
+    /// # Errors
+    /// If the data cannot be brought to where the client looks for it.
+    fn settle(&mut self) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// Memory of one output, from the allocator of its request.
@@ -121,6 +135,22 @@ impl OutputBuffer {
             Self::Heap(data) => Some(data),
             Self::Adopted(_) => None,
             Self::Custom(memory) => memory.as_mut_slice(),
+        }
+    }
+
+    /// Returns whether the client finds the data in its own memory.
+    pub fn is_with_client(&self) -> bool {
+        match self {
+            Self::Heap(_) | Self::Adopted(_) => false,
+            Self::Custom(memory) => memory.is_with_client(),
+        }
+    }
+
+    /// Brings custom memory to where the client looks for it.
+    pub(crate) fn settle(&mut self) -> Result<()> {
+        match self {
+            Self::Heap(_) | Self::Adopted(_) => Ok(()),
+            Self::Custom(memory) => memory.settle(),
         }
     }
 
@@ -180,11 +210,26 @@ pub trait ResponseAllocator: Send + Sync {
         preferred: MemoryLocation,
     ) -> Result<OutputBuffer>;
 
-    /// Returns whether [`OutputBuffer::Adopted`] memory suits this output, sparing a copy.
-    fn adopts(&self, output: &CName) -> bool {
-        let _ = output;
-        false
+    /// Takes data that the backend already holds: as it is where that suits the allocator,
+    /// otherwise copied into memory that [`Self::allocate`] gives.
+    ///
+    /// # Errors
+    /// Those of [`Self::allocate`], and [`ErrorCode::Unsupported`] if it gives no host memory.
+    ///
+    /// [`ErrorCode::Unsupported`]: tritongw_types::ErrorCode::Unsupported
+    fn adopt(&self, output: &CName, data: Bytes) -> Result<OutputBuffer> {
+        let mut buffer = self.allocate(output, data.len(), MemoryLocation::CPU)?;
+        buffer
+            .as_mut_slice()
+            .ok_or_else(|| not_in_host_memory(output))?
+            .copy_from_slice(&data);
+        Ok(buffer)
     }
+}
+
+/// What a backend hears that writes to host memory where the allocator gave none.
+pub(crate) fn not_in_host_memory(output: &str) -> Error {
+    Error::unsupported(format!("output '{output}' must be written to host memory"))
 }
 
 /// Allocates outputs on the heap and adopts backend memory: right for every door that copies or
@@ -208,8 +253,8 @@ impl ResponseAllocator for HeapAllocator {
         Ok(OutputBuffer::Heap(data))
     }
 
-    fn adopts(&self, _: &CName) -> bool {
-        true
+    fn adopt(&self, _: &CName, data: Bytes) -> Result<OutputBuffer> {
+        Ok(OutputBuffer::Adopted(data))
     }
 }
 

@@ -49,6 +49,11 @@ impl HostMetrics {
     }
 }
 
+/// Returns the memory of the machine.
+pub(crate) fn total_memory_bytes() -> Option<u64> {
+    HostMetrics::read().memory.map(|memory| memory.total_bytes)
+}
+
 fn parse_memory(meminfo: &str) -> Option<Memory> {
     let field = |name: &str| {
         let line = meminfo.lines().find_map(|line| line.strip_prefix(name))?;

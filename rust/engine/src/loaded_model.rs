@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::backend::BackendModel;
+use crate::labels::Labels;
 use crate::model_scheduler::ModelScheduler;
 use crate::repository::OverrideFiles;
 use crate::retirement::Retirements;
@@ -30,6 +31,7 @@ pub(crate) struct Origin {
 pub(crate) struct LoadedModel {
     backend_model: Arc<dyn BackendModel>,
     scheduler: Arc<ModelScheduler>,
+    labels: Labels,
     retirements: Retirements,
     namespace: Option<Arc<str>>,
     mark: u64,
@@ -49,6 +51,7 @@ impl LoadedModel {
     pub(crate) fn new(
         backend_model: Arc<dyn BackendModel>,
         scheduler: Arc<ModelScheduler>,
+        labels: Labels,
         origin: Origin,
     ) -> Self {
         let rest = Rest {
@@ -58,12 +61,17 @@ impl LoadedModel {
         Self {
             backend_model,
             scheduler,
+            labels,
             retirements: origin.retirements,
             namespace: origin.namespace,
             mark: origin.mark,
             unanswered: AtomicUsize::new(0),
             rest: Some(rest),
         }
+    }
+
+    pub(crate) fn labels(&self) -> &Labels {
+        &self.labels
     }
 
     pub(crate) fn backend_model(&self) -> &Arc<dyn BackendModel> {

@@ -11,6 +11,7 @@ use tritongw_types::{CName, Error, Result, Shape, WILDCARD_DIM};
 use crate::backend::{Backend, ModelContext};
 use crate::buffer::RequestMemory;
 use crate::instance_update::InstanceUpdate;
+use crate::labels::Labels;
 use crate::loaded_model::{LoadedModel, Origin};
 use crate::model_scheduler::ModelScheduler;
 use crate::ordering::{OrderStage, ResponseOutbox};
@@ -44,6 +45,7 @@ impl Model {
         timer: Timer,
         origin: Origin,
     ) -> Result<Arc<Self>> {
+        let labels = Labels::load(&context.directory, &context.config)?;
         let backend_model = backend.load_model(&context)?;
         let statistics = Arc::new(ModelStatistics::default());
         let batcher = batcher_config(&context.config);
@@ -51,7 +53,7 @@ impl Model {
         let scheduler = ModelScheduler::new(batcher, Arc::clone(&statistics), timer);
         let instances = InstanceUpdate::prepare(&context, &*backend_model, &scheduler)?;
         instances.commit(&origin.retirements);
-        let loaded = LoadedModel::new(backend_model, Arc::clone(&scheduler), origin);
+        let loaded = LoadedModel::new(backend_model, Arc::clone(&scheduler), labels, origin);
         Ok(Self::new(context, Arc::new(loaded), statistics, outbox))
     }
 
@@ -176,6 +178,11 @@ impl Model {
         self.outbox
             .as_ref()
             .map(|outbox| Arc::new(OrderStage::new(outbox)))
+    }
+
+    /// Returns the name of an output's class, if it has one (R008).
+    pub fn label(&self, output: &str, class: usize) -> Option<&str> {
+        self.loaded.labels().label(output, class)
     }
 
     /// Returns the shape a client sees for an output of this backend shape (M028).

@@ -42,6 +42,14 @@ impl SequenceFlags {
     }
 }
 
+/// Inputs of one request, and outputs it may name. Triton sets no limit; finding duplicates takes
+/// time by the square of the number.
+const MAX_TENSORS: usize = 4096;
+
+/// Longest name of an input or output, in bytes: longer ones are no model's, and would come back
+/// in the error.
+const MAX_NAME_LENGTH: usize = 1024;
+
 /// One input of a request.
 #[derive(Clone, Debug)]
 pub struct InputTensor {
@@ -233,17 +241,33 @@ impl InferenceRequest {
     /// Adds an input.
     ///
     /// # Errors
-    /// `InvalidArg` if there is one of that name; the text begins with the request's id (P039).
+    /// `InvalidArg` if there is one of that name, there are too many or its name is too long; the
+    /// text begins with the request's id (P039).
     pub fn add_input(&mut self, input: InputTensor) -> Result<()> {
-        if self.inputs.iter().any(|known| known.name == input.name) {
-            return Err(Error::invalid_arg(format!(
-                "{}input '{}' already exists in request",
-                self.log_prefix(),
-                input.name
-            )));
-        }
+        let known = self.inputs.iter().map(|known| &known.name);
+        self.check_new("input", &input.name, known)?;
         self.inputs.push(input);
         Ok(())
+    }
+
+    /// Checks that a tensor may join the `known` ones of its kind.
+    fn check_new<'a>(
+        &self,
+        kind: &str,
+        name: &str,
+        mut known: impl ExactSizeIterator<Item = &'a CName>,
+    ) -> Result<()> {
+        let problem = if name.len() > MAX_NAME_LENGTH {
+            format!("name of {kind} is longer than {MAX_NAME_LENGTH} bytes")
+        } else if known.len() >= MAX_TENSORS {
+            format!("request has more than {MAX_TENSORS} {kind}s")
+        } else if known.any(|known| known == name) {
+            format!("{kind} '{name}' already exists in request")
+        } else {
+            return Ok(());
+        };
+        let prefix = self.log_prefix();
+        Err(Error::invalid_arg(format!("{prefix}{problem}")))
     }
 
     /// Returns the client's inputs.
@@ -270,11 +294,14 @@ impl InferenceRequest {
         self.inputs().find(|input| input.name == name)
     }
 
-    /// Adds a requested output; one that is asked for again counts once.
-    pub fn add_requested_output(&mut self, name: &str) {
-        if self.requested_outputs.iter().all(|known| known != name) {
-            self.requested_outputs.push(CName::new(name));
-        }
+    /// Adds a requested output.
+    ///
+    /// # Errors
+    /// As [`Self::add_input`]. Triton 2.51 took an output that is named again for the same.
+    pub fn add_requested_output(&mut self, name: &str) -> Result<()> {
+        self.check_new("output", name, self.requested_outputs.iter())?;
+        self.requested_outputs.push(CName::new(name));
+        Ok(())
     }
 
     /// Returns the outputs the client named; none means all.

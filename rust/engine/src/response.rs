@@ -2,6 +2,7 @@
 //! Responses, and the [`Responder`] that sends them and outlives its request.
 
 use std::fmt;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -14,7 +15,8 @@ use tritongw_types::{
 };
 
 use crate::Model;
-use crate::buffer::{OutputBuffer, ResponseAllocator};
+use crate::buffer::{OutputBuffer, ResponseAllocator, not_in_host_memory};
+use crate::classification::{Scores, classify};
 use crate::trace::InferenceTrace;
 
 /// Flags that accompany a response; numbers are those of `TRITONSERVER_ResponseCompleteFlag`.
@@ -183,9 +185,8 @@ impl InferenceResponse {
         let allocator = Arc::clone(&self.allocator);
         let output = self.add_output(name, data_type, shape);
         let buffer = allocator.allocate(&output.name, byte_size, MemoryLocation::CPU)?;
-        output.buffer.insert(buffer).as_mut_slice().ok_or_else(|| {
-            Error::unsupported(format!("output '{name}' must be written to host memory"))
-        })
+        let memory = output.buffer.insert(buffer).as_mut_slice();
+        memory.ok_or_else(|| not_in_host_memory(name))
     }
 
     /// Adds an output whose data the backend already holds: kept as it is where the allocator
@@ -200,13 +201,53 @@ impl InferenceResponse {
         shape: Shape,
         data: Bytes,
     ) -> Result<()> {
-        if self.allocator.adopts(&CName::new(name)) {
-            self.add_output(name, data_type, shape).buffer = Some(OutputBuffer::Adopted(data));
-            return Ok(());
-        }
-        self.add_output_buffer(name, data_type, shape, data.len())?
-            .copy_from_slice(&data);
+        let allocator = Arc::clone(&self.allocator);
+        let output = self.add_output(name, data_type, shape);
+        output.buffer = Some(allocator.adopt(&output.name, data)?);
         Ok(())
+    }
+
+    /// Replaces an output by its best classes (P079-P084); an output that is not there stays so.
+    ///
+    /// # Errors
+    /// `InvalidArg` if its type has no order or it is too large, `Unsupported` if it does not lie
+    /// in host memory.
+    pub fn classify_output(&mut self, name: &str, class_count: NonZeroU64) -> Result<()> {
+        let Some(output) = self.outputs.iter_mut().find(|output| output.name == *name) else {
+            return Ok(());
+        };
+        let data = match &output.buffer {
+            None => &[],
+            Some(buffer) => buffer.as_slice().ok_or_else(|| {
+                Error::unsupported(format!("output '{name}' is not in host memory"))
+            })?,
+        };
+        let scores = Scores {
+            data_type: output.data_type,
+            shape: &output.shape,
+            data,
+            is_batched: self.model.config().max_batch_size > 0,
+        };
+        let classes = classify(&scores, class_count, |class| self.model.label(name, class))?;
+        output.data_type = DataType::Bytes;
+        output.shape = classes.shape;
+        output.buffer = Some(OutputBuffer::Heap(classes.data));
+        Ok(())
+    }
+
+    /// Brings outputs to where the client looks for them; what cannot be makes this an error
+    /// response.
+    fn settle(&mut self) {
+        let buffers = self
+            .outputs
+            .iter_mut()
+            .filter_map(|output| output.buffer.as_mut());
+        for buffer in buffers {
+            if let Err(error) = buffer.settle() {
+                self.error = Some(error);
+                break;
+            }
+        }
     }
 }
 
@@ -292,7 +333,7 @@ impl Responder {
     /// [`ErrorCode::Internal`] if `FINAL` was sent before; the response is dropped.
     pub fn send(
         &self,
-        response: Option<Box<InferenceResponse>>,
+        mut response: Option<Box<InferenceResponse>>,
         flags: ResponseFlags,
     ) -> Result<()> {
         let was_final = if flags.is_final() {
@@ -305,7 +346,8 @@ impl Responder {
                 "the final response of this request was sent before",
             ));
         }
-        if response.is_some() {
+        if let Some(response) = &mut response {
+            response.settle();
             self.sent_count.fetch_add(1, Ordering::Relaxed);
         }
         self.deliver(response, flags);

@@ -24,6 +24,7 @@ use crate::repository_manager::{
 };
 use crate::repository_poller::RepositoryPoller;
 use crate::request::InferenceRequest;
+use crate::shared_memory::SharedMemoryManager;
 use crate::statistics::StatisticsSnapshot;
 use crate::timer::Timer;
 use crate::trace::{TraceManager, TraceOptions};
@@ -75,6 +76,8 @@ pub struct ServerOptions {
     pub load_thread_count: usize,
     /// How often a failed load is tried again (C034).
     pub load_retry_count: u32,
+    /// Whether clients may register shared memory (C096).
+    pub allows_client_shm: bool,
     /// Settings by backend; under the empty name those of every backend (C083).
     pub backend_settings: BTreeMap<String, BackendSettings>,
     /// How to trace requests (C081).
@@ -96,6 +99,7 @@ impl Default for ServerOptions {
             is_strict_readiness: true,
             load_thread_count: 4,
             load_retry_count: 0,
+            allows_client_shm: false,
             backend_settings: BTreeMap::new(),
             trace: TraceOptions::default(),
         }
@@ -106,6 +110,7 @@ impl Default for ServerOptions {
 pub struct Server {
     id: String,
     is_strict_readiness: bool,
+    shared_memory: SharedMemoryManager,
     lifecycle: Arc<ModelLifecycle>,
     manager: Arc<ModelRepositoryManager>,
     // Set where repositories are polled.
@@ -153,6 +158,7 @@ impl Server {
             Self {
                 id: options.id,
                 is_strict_readiness: options.is_strict_readiness,
+                shared_memory: SharedMemoryManager::new(options.allows_client_shm),
                 lifecycle,
                 manager,
                 poller: OnceLock::new(),
@@ -192,6 +198,11 @@ impl Server {
     /// Returns the names of the protocol extensions (P044).
     pub fn extensions(&self) -> &'static [&'static str] {
         &EXTENSIONS
+    }
+
+    /// Returns the memory that clients share with the server.
+    pub fn shared_memory(&self) -> &SharedMemoryManager {
+        &self.shared_memory
     }
 
     /// Returns whether the process is up (R078).

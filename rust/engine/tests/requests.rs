@@ -334,3 +334,26 @@ fn stopping_serves_what_was_accepted_and_refuses_the_rest() {
          inference requests"
     );
 }
+
+#[test]
+fn inputs_of_other_shapes_share_a_batch_only_where_it_may_be_ragged() {
+    let ragged = BATCHING.replacen("dims: [ -1 ]", "dims: [ -1 ] allow_ragged_batch: true", 1);
+    for (config, expected) in [(BATCHING, &["2"][..]), (&ragged, &["2", "3"])] {
+        let fixture = serve(Script::Manual, config);
+        let replies = [("1", 1), ("2", 1), ("3", 2)].map(|(id, size)| {
+            let values = vec![0.0; usize::try_from(size).expect("small")];
+            let request = fixture.request(id, &[1, size], &values);
+            fixture.send(request).expect("valid")
+        });
+        fixture.backend.next_execution().echo();
+        let execution = fixture.backend.next_execution();
+        assert_eq!(execution.ids(), expected);
+        execution.echo();
+        if expected.len() == 1 {
+            fixture.backend.next_execution().echo();
+        }
+        for reply in replies {
+            assert!(reply.wait().error().is_none());
+        }
+    }
+}

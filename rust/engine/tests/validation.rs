@@ -42,7 +42,9 @@ fn refusal(fixture: &Fixture, case: &Case<'_>) -> String {
         request.add_input(input).expect("the first B");
     }
     if let Some(output) = case.output {
-        request.add_requested_output(output);
+        request
+            .add_requested_output(output)
+            .expect("the first output");
     }
     match fixture.send(request) {
         Ok(_) => "accepted".to_owned(),
@@ -221,4 +223,42 @@ output [ { name: "OUT" data_type: TYPE_FP32 dims: [ 1 ] reshape { shape: [ ] } }
     execution.echo();
     let response = reply.wait().response.expect("a response");
     assert_eq!(&response.outputs().next().expect("one").shape[..], [2, 1]);
+}
+
+#[test]
+fn tensors_are_named_once_and_within_reason() {
+    let fixture = serve(Script::EchoInline, CONFIG);
+    let model = fixture.server.model("m", None).expect("loaded");
+    let mut request = InferenceRequest::new(model);
+    request.set_id("7");
+    let input =
+        |name: &str| InputTensor::new(name, DataType::Fp32, Shape::from_slice(&[1]), Bytes::new());
+    let text = |result: tritongw_types::Result<()>| {
+        let error = result.expect_err("refused");
+        assert_eq!(error.code(), ErrorCode::InvalidArg);
+        error.message().to_owned()
+    };
+    request.add_input(input("A")).expect("the first");
+    assert_eq!(
+        text(request.add_input(input("A"))),
+        "[request id: 7] input 'A' already exists in request"
+    );
+    request.add_requested_output("OUT").expect("the first");
+    assert_eq!(
+        text(request.add_requested_output("OUT")),
+        "[request id: 7] output 'OUT' already exists in request"
+    );
+    assert_eq!(
+        text(request.add_requested_output(&"x".repeat(1025))),
+        "[request id: 7] name of output is longer than 1024 bytes"
+    );
+    for number in 1..4096 {
+        request
+            .add_requested_output(&number.to_string())
+            .expect("not too many");
+    }
+    assert_eq!(
+        text(request.add_requested_output("one more")),
+        "[request id: 7] request has more than 4096 outputs"
+    );
 }

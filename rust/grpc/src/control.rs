@@ -11,6 +11,7 @@ use crate::framing::with_prefix;
 use crate::metadata::model_metadata;
 use crate::method::Method;
 use crate::repository;
+use crate::shared_memory;
 use crate::statistics::model_statistics;
 use crate::status::{Code, Status};
 use crate::trace_setting::trace_setting;
@@ -28,6 +29,18 @@ pub(crate) fn call(server: &Server, method: Method, message: Bytes) -> Result<Se
         Method::ModelStatistics => reply(server, message, model_statistics),
         Method::TraceSetting => reply(server, message, trace_setting),
         Method::RepositoryIndex => reply(server, message, repository::index),
+        Method::SystemSharedMemoryStatus => reply(server, message, shared_memory::system_status),
+        Method::SystemSharedMemoryRegister => {
+            reply(server, message, shared_memory::system_register)
+        }
+        Method::SystemSharedMemoryUnregister => {
+            reply(server, message, shared_memory::system_unregister)
+        }
+        Method::CudaSharedMemoryStatus => reply(server, message, shared_memory::cuda_status),
+        Method::CudaSharedMemoryRegister => reply(server, message, shared_memory::cuda_register),
+        Method::CudaSharedMemoryUnregister => {
+            reply(server, message, shared_memory::cuda_unregister)
+        }
         Method::HealthCheck => reply(server, message, health_check),
         // Triton does not offer it, and says so without a text.
         Method::HealthWatch => Err(Status::new(Code::Unimplemented, "")),

@@ -1,30 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `ModelInfer`: message to engine request, engine response to message.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tritongw_engine::buffer::{HeapAllocator, RequestBuffer};
+use smallvec::SmallVec;
+use tritongw_engine::buffer::{HeapAllocator, RequestBuffer, ResponseAllocator};
+use tritongw_engine::shared_memory::SharedMemoryAllocator;
 use tritongw_engine::trace::InferenceTrace;
 use tritongw_engine::{
     InferenceRequest, InferenceResponse, InputTensor, Model, OutputTensor, Responder, Server,
 };
-use tritongw_types::{DataType, Error, Result};
+use tritongw_types::{CName, DataType, Error, Result};
 
 use crate::codec::{
     InferInput, InferOutput, InferRequest, InferResponse, MessageTooLarge, Segments,
     decode_infer_request, encode_infer_response, peek_model,
 };
-use crate::parameters;
 use crate::slot::ResponseSlot;
 use crate::status::{Code, Status};
 use crate::version::parse_version;
-
-const SHARED_MEMORY_PARAMETERS: [&str; 3] = [
-    "shared_memory_region",
-    "shared_memory_byte_size",
-    "shared_memory_offset",
-];
+use crate::{parameters, tensor_parameters};
 
 /// Returns memory of the model a message of `size` bytes is for, if the model wants it there.
 pub(crate) fn memory_of_model(
@@ -48,10 +45,7 @@ pub(crate) async fn model_infer(
     let inference = Inference::start(server, allocator, &message, trace)?;
     // The inputs keep what they need of it.
     drop(message);
-    let mut response = inference
-        .response()
-        .await
-        .ok_or_else(|| Status::new(Code::Internal, "received an unexpected null response"))?;
+    let mut response = inference.response().await?;
     encode(&mut response, max_message_size)
 }
 
@@ -59,6 +53,7 @@ pub(crate) async fn model_infer(
 struct Inference {
     slot: Arc<ResponseSlot>,
     responder: Option<Arc<Responder>>,
+    classified: SmallVec<[(CName, NonZeroU64); 0]>,
 }
 
 impl Inference {
@@ -76,11 +71,16 @@ impl Inference {
                 "ModelInfer RPC doesn't support models with decoupled transaction policy",
             ));
         }
+        let outputs = Outputs::of(server, &call)?;
         let trace = trace(model.name());
-        let mut request = build_request(model, &call, message)?;
+        let mut request = build_request(server, model, &call, message)?;
         request.set_trace(trace);
         let slot = Arc::new(ResponseSlot::new());
-        let allocator = Arc::clone(allocator);
+        let allocator: Arc<dyn ResponseAllocator> = if outputs.places.is_empty() {
+            Arc::clone(allocator) as _
+        } else {
+            Arc::new(outputs.places)
+        };
         let sink = Arc::clone(&slot);
         let responder = Arc::clone(request.set_response_handler(allocator, sink));
         server.infer(request).map_err(|(error, _)| error)?;
@@ -88,13 +88,20 @@ impl Inference {
         Ok(Self {
             slot,
             responder: Some(responder),
+            classified: outputs.classified,
         })
     }
 
-    async fn response(mut self) -> Option<Box<InferenceResponse>> {
+    /// Waits for the response, in which outputs are classified as the call asks.
+    async fn response(mut self) -> Result<Box<InferenceResponse>, Status> {
         let response = self.slot.response().await;
         self.responder = None;
-        response
+        let mut response = response
+            .ok_or_else(|| Status::new(Code::Internal, "received an unexpected null response"))?;
+        for (output, class_count) in &self.classified {
+            response.classify_output(output, *class_count)?;
+        }
+        Ok(response)
     }
 }
 
@@ -107,6 +114,7 @@ impl Drop for Inference {
 }
 
 fn build_request(
+    server: &Server,
     model: Arc<Model>,
     call: &InferRequest<'_>,
     message: &Bytes,
@@ -117,21 +125,14 @@ fn build_request(
         parameters::apply(&mut request, name, value)?;
     }
     for output in &call.outputs {
-        refuse_unavailable("output", output.name, &output.parameters)?;
-        // Triton keeps a set: naming an output twice asks for it once.
-        if !request
-            .requested_outputs()
-            .iter()
-            .any(|known| known == output.name)
-        {
-            request.add_requested_output(output.name);
-        }
+        request.add_requested_output(output.name)?;
     }
     let mut raw_contents = call.raw_input_contents.iter();
     for input in &call.inputs {
-        refuse_unavailable("input", input.name, &input.parameters)?;
         let data_type = DataType::from_protocol_str(input.datatype);
+        let shared = shared_memory_data(server, request.model(), call, input)?;
         let data = match &input.contents {
+            _ if shared.is_some() => Ok(shared.unwrap_or_default()),
             Some(_) if !call.raw_input_contents.is_empty() => Err(mixed_contents(call, input)),
             Some(contents) => contents
                 .to_tensor(data_type, message)
@@ -152,23 +153,52 @@ fn build_request(
     Ok(request)
 }
 
-fn refuse_unavailable(
-    what: &str,
-    name: &str,
-    parameters: &crate::codec::Parameters<'_>,
-) -> Result<()> {
-    for (parameter, _) in parameters {
-        let feature = match *parameter {
-            "classification" if what == "output" => "classification",
-            parameter if SHARED_MEMORY_PARAMETERS.contains(&parameter) => "shared memory",
-            _ => continue,
-        };
-        return Err(Error::unsupported(format!(
-            "{feature} is not available in this version of the server: parameter '{parameter}' of \
-             {what} '{name}'"
+/// What a call asks for beside the request itself: where outputs go, and what becomes of them.
+#[derive(Debug, Default)]
+struct Outputs {
+    places: SharedMemoryAllocator,
+    classified: SmallVec<[(CName, NonZeroU64); 0]>,
+}
+
+impl Outputs {
+    /// Reads the parameters of the requested outputs.
+    fn of(server: &Server, call: &InferRequest<'_>) -> Result<Self> {
+        let mut outputs = Self::default();
+        for output in &call.outputs {
+            let name = CName::new(output.name);
+            if let Some(class_count) = tensor_parameters::class_count(&output.parameters)? {
+                outputs.classified.push((name, class_count));
+            } else if let Some(reference) =
+                tensor_parameters::shared_memory(output.name, &output.parameters)?
+            {
+                let slice = server.shared_memory().slice(&reference)?;
+                outputs.places.place(&name, slice);
+            }
+        }
+        Ok(outputs)
+    }
+}
+
+/// Returns the data of an input that lies in shared memory, if it does.
+fn shared_memory_data(
+    server: &Server,
+    model: &Model,
+    call: &InferRequest<'_>,
+    input: &InferInput<'_>,
+) -> Result<Option<Bytes>> {
+    let reference = tensor_parameters::shared_memory(input.name, &input.parameters)?;
+    let Some(reference) = reference else {
+        return Ok(None);
+    };
+    if input.contents.is_some() {
+        return Err(Error::invalid_arg(format!(
+            "unexpected 'content' provided when using shared memory for input tensor '{}' for \
+             model '{}'",
+            input.name, call.model_name
         )));
     }
-    Ok(())
+    let slice = server.shared_memory().slice(&reference)?;
+    slice.read(model.request_memory()).map(Some)
 }
 
 fn mixed_contents(call: &InferRequest<'_>, input: &InferInput<'_>) -> Error {
@@ -247,6 +277,7 @@ fn output(output: OutputTensor) -> Result<InferOutput> {
         shape,
         buffer,
     } = output;
+    let buffer = buffer.filter(|buffer| !buffer.is_with_client());
     let data = match buffer.map(|buffer| buffer.into_bytes()) {
         None => Bytes::new(),
         Some(Ok(data)) => data,

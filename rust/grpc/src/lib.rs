@@ -32,10 +32,12 @@ mod receive;
 mod repository;
 mod server;
 mod service;
+mod shared_memory;
 mod slot;
 mod statistics;
 mod status;
 mod task;
+mod tensor_parameters;
 mod trace_setting;
 mod version;
 

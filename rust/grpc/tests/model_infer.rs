@@ -595,37 +595,39 @@ fn parameters_of_the_wrong_kind_are_refused() {
 }
 
 #[test]
-fn features_that_are_not_there_yet_are_named() {
+fn shared_memory_is_refused_unless_the_server_allows_it() {
     let fixture = serve();
     let mut client = fixture.client();
-    let parameter = || InferParameter {
-        parameter_choice: Some(ParameterChoice::Int64Param(1)),
+    let parameters = || {
+        let value = |choice| InferParameter {
+            parameter_choice: Some(choice),
+        };
+        [
+            (
+                "shared_memory_region".to_owned(),
+                value(ParameterChoice::StringParam("r".to_owned())),
+            ),
+            (
+                "shared_memory_byte_size".to_owned(),
+                value(ParameterChoice::Int64Param(16)),
+            ),
+        ]
     };
-    let mut shared_input = add_sub();
-    shared_input.inputs[0]
-        .parameters
-        .insert("shared_memory_region".to_owned(), parameter());
-    let mut classes = ModelInferRequest {
+    let mut input = add_sub();
+    input.inputs[0].parameters.extend(parameters());
+    let mut output = ModelInferRequest {
         outputs: wanted(&["OUTPUT0"]),
         ..add_sub()
     };
-    classes.outputs[0]
-        .parameters
-        .insert("classification".to_owned(), parameter());
-    let cases = [
-        (
-            shared_input,
-            "shared memory is not available in this version of the server: parameter \
-             'shared_memory_region' of input 'INPUT0'",
-        ),
-        (
-            classes,
-            "classification is not available in this version of the server: parameter \
-             'classification' of output 'OUTPUT0'",
-        ),
-    ];
-    for (request, text) in cases {
-        assert_refused(&mut client, &request, UNIMPLEMENTED, text);
+    output.outputs[0].parameters.extend(parameters());
+    for request in [input, output] {
+        assert_refused(
+            &mut client,
+            &request,
+            UNIMPLEMENTED,
+            "Client shared memory is disabled. Start the server with '--allow-client-shm=true' to \
+             enable.",
+        );
     }
 }
 

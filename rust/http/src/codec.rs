@@ -12,6 +12,7 @@ mod output;
 mod parameter;
 mod read_error;
 mod response;
+mod shared_memory;
 mod split;
 
 pub(crate) use data::{has_json_form, read_scalars};

@@ -21,7 +21,9 @@ use crate::request_trace::RequestTrace;
 use crate::response::{self, ResponseBody};
 use crate::route::{Endpoint, Route};
 use crate::server::HttpOptions;
-use crate::{generate, infer, metadata, panics, repository, statistics, trace_setting};
+use crate::{
+    generate, infer, metadata, panics, repository, shared_memory, statistics, trace_setting,
+};
 
 /// Serves the KServe v2 protocol.
 #[derive(Debug)]
@@ -99,9 +101,11 @@ impl Door {
                 let message = "'repository_name' specification is not supported";
                 Err(Error::unsupported(message).into())
             }
-            Endpoint::SharedMemoryStatus
-            | Endpoint::SharedMemoryRegister
-            | Endpoint::SharedMemoryUnregister => Err(not_offered("the shared memory extension")),
+            Endpoint::SharedMemoryStatus(kind)
+            | Endpoint::SharedMemoryRegister(kind)
+            | Endpoint::SharedMemoryUnregister(kind) => {
+                shared_memory::answer(self, &route, kind, body).await
+            }
         }
     }
 

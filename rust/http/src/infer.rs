@@ -6,13 +6,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 use hyper::{HeaderMap, Response};
 use smallvec::{SmallVec, smallvec};
-use tritongw_engine::{InferenceRequest, InferenceResponse, Model, parameters};
+use tritongw_engine::buffer::{InputBuffer, ResponseAllocator};
+use tritongw_engine::shared_memory::SharedMemoryAllocator;
+use tritongw_engine::{InferenceRequest, InferenceResponse, Model, Server, parameters};
 use tritongw_types::{Error, Result};
 
 use crate::body::RequestBody;
 use crate::codec::{
-    EncodedResponse, OutputEncoding, ResponseHead, encode_infer_response, inference_header_length,
-    parse_infer_head, split_binary_tensors,
+    EncodedResponse, HeadInput, OutputEncoding, ResponseHead, encode_infer_response,
+    inference_header_length, parse_infer_head, split_binary_tensors,
 };
 use crate::coding::{self, ContentCoding};
 use crate::door::Door;
@@ -48,12 +50,13 @@ pub(crate) async fn answer(
     // Until the answer is there, the next move is the model's.
     let working = body.activity().work();
     let header = headers.get(INFERENCE_HEADER_LENGTH).map(AsRef::as_ref);
-    let (mut request, encoding) = read_request(&model, header, bytes)?;
+    let (mut request, encoding) = read_request(&door.server, &model, header, bytes)?;
     request.set_trace(trace);
     if let Some(forward) = &door.header_forward {
         forward.apply(headers, &mut request)?;
     }
-    let mut response = execute(door, request).await?;
+    let allocator = allocator(door, &encoding)?;
+    let mut response = execute(door, request, allocator).await?;
     let encoded = encode(&mut response, &encoding)?;
     let mut response = match ContentCoding::for_response(headers) {
         None => response::inference(encoded),
@@ -82,6 +85,7 @@ async fn compress(encoded: EncodedResponse, coding: ContentCoding) -> Response<R
 
 /// Makes the engine's request from a body.
 fn read_request(
+    server: &Server,
     model: &Arc<Model>,
     header: Option<&[u8]>,
     mut body: Bytes,
@@ -103,24 +107,51 @@ fn read_request(
         parameters::apply(&mut request, &parameter.name, &value)?;
     }
     let encoding = head.take_output_encoding();
-    for input in head.inputs {
-        request.add_input(input.tensor)?;
-    }
-    if let OutputEncoding::Each(outputs) = &encoding {
-        for output in outputs {
-            request.add_requested_output(&output.name);
+    for HeadInput {
+        mut tensor,
+        shared_memory,
+        ..
+    } in head.inputs
+    {
+        if let Some(reference) = shared_memory {
+            let data = server
+                .shared_memory()
+                .slice(&reference)?
+                .read(model.request_memory())?;
+            tensor.data = [InputBuffer::Host(data)].into_iter().collect();
         }
+        request.add_input(tensor)?;
+    }
+    for output in encoding.named_outputs() {
+        request.add_requested_output(&output.name)?;
     }
     Ok((request, encoding))
+}
+
+/// Returns the memory of the outputs: for some it may be the client's.
+fn allocator(door: &Door, encoding: &OutputEncoding) -> Result<Arc<dyn ResponseAllocator>> {
+    let mut places = SharedMemoryAllocator::default();
+    for output in encoding.named_outputs() {
+        if let Some(reference) = &output.shared_memory {
+            let slice = door.server.shared_memory().slice(reference)?;
+            places.place(&output.name, slice);
+        }
+    }
+    Ok(if places.is_empty() {
+        door.allocator()
+    } else {
+        Arc::new(places)
+    })
 }
 
 /// Sends the request to its model and waits; dropped before the end, it cancels the request.
 async fn execute(
     door: &Door,
     mut request: Box<InferenceRequest>,
+    allocator: Arc<dyn ResponseAllocator>,
 ) -> Result<Box<InferenceResponse>> {
     let reply = Arc::new(Reply::new());
-    let responder = request.set_response_handler(door.allocator(), Arc::clone(&reply) as _);
+    let responder = request.set_response_handler(allocator, Arc::clone(&reply) as _);
     let cancel = CancelOnDrop::new(responder);
     let response = match door.server.infer(request) {
         Ok(()) => {
@@ -141,6 +172,11 @@ async fn execute(
 }
 
 fn encode(response: &mut InferenceResponse, encoding: &OutputEncoding) -> Result<EncodedResponse> {
+    for output in encoding.named_outputs() {
+        if let Some(class_count) = output.class_count {
+            response.classify_output(&output.name, class_count)?;
+        }
+    }
     let outputs = response.take_outputs();
     let head = ResponseHead {
         id: response.request_id(),

@@ -31,6 +31,7 @@ mod request_trace;
 mod response;
 mod route;
 mod server;
+mod shared_memory;
 mod statistics;
 mod task;
 mod trace_setting;

@@ -7,6 +7,13 @@ use hyper::Method;
 use smallvec::SmallVec;
 use tritongw_types::{ApiGroup, Error, Result};
 
+/// Which of the two shared memory extensions a path belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SharedMemoryKind {
+    System,
+    Cuda,
+}
+
 /// What a path stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Endpoint {
@@ -28,14 +35,14 @@ pub(crate) enum Endpoint {
     RepositoryUnload,
     /// Load or unload in one repository of several (R048).
     NamedRepository,
-    SharedMemoryStatus,
-    SharedMemoryRegister,
-    SharedMemoryUnregister,
+    SharedMemoryStatus(SharedMemoryKind),
+    SharedMemoryRegister(SharedMemoryKind),
+    SharedMemoryUnregister(SharedMemoryKind),
 }
 
 impl Endpoint {
     #[cfg(test)]
-    const ALL: [Self; 20] = [
+    const ALL: [Self; 23] = [
         Self::ServerMetadata,
         Self::ServerLive,
         Self::ServerReady,
@@ -53,9 +60,12 @@ impl Endpoint {
         Self::RepositoryLoad,
         Self::RepositoryUnload,
         Self::NamedRepository,
-        Self::SharedMemoryStatus,
-        Self::SharedMemoryRegister,
-        Self::SharedMemoryUnregister,
+        Self::SharedMemoryStatus(SharedMemoryKind::System),
+        Self::SharedMemoryStatus(SharedMemoryKind::Cuda),
+        Self::SharedMemoryRegister(SharedMemoryKind::System),
+        Self::SharedMemoryRegister(SharedMemoryKind::Cuda),
+        Self::SharedMemoryUnregister(SharedMemoryKind::System),
+        Self::SharedMemoryUnregister(SharedMemoryKind::Cuda),
     ];
 
     /// Returns the verbs it answers to, and its group.
@@ -75,8 +85,8 @@ impl Endpoint {
             | Self::RepositoryLoad
             | Self::RepositoryUnload
             | Self::NamedRepository => (POST, ApiGroup::ModelRepository),
-            Self::SharedMemoryStatus => (GET, ApiGroup::SharedMemory),
-            Self::SharedMemoryRegister | Self::SharedMemoryUnregister => {
+            Self::SharedMemoryStatus(_) => (GET, ApiGroup::SharedMemory),
+            Self::SharedMemoryRegister(_) | Self::SharedMemoryUnregister(_) => {
                 (POST, ApiGroup::SharedMemory)
             }
         }
@@ -89,6 +99,7 @@ pub(crate) struct Route<'a> {
     pub(crate) endpoint: Endpoint,
     model: &'a str,
     version: Option<&'a str>,
+    region: Option<&'a str>,
 }
 
 impl<'a> Route<'a> {
@@ -116,13 +127,19 @@ impl<'a> Route<'a> {
             {
                 Endpoint::NamedRepository
             }
-            ["systemsharedmemory" | "cudasharedmemory", rest @ ..] => shared_memory(rest)?,
+            ["systemsharedmemory", rest @ ..] => {
+                return Self::find_region(SharedMemoryKind::System, rest);
+            }
+            ["cudasharedmemory", rest @ ..] => {
+                return Self::find_region(SharedMemoryKind::Cuda, rest);
+            }
             _ => return None,
         };
         Some(Self {
             endpoint,
             model: "",
             version: None,
+            region: None,
         })
     }
 
@@ -136,6 +153,7 @@ impl<'a> Route<'a> {
             endpoint,
             model,
             version: None,
+            region: None,
         })
     }
 
@@ -163,7 +181,33 @@ impl<'a> Route<'a> {
             endpoint,
             model,
             version,
+            region: None,
         })
+    }
+
+    fn find_region(kind: SharedMemoryKind, rest: &[&'a str]) -> Option<Self> {
+        let (region, action) = match rest {
+            ["region", region, action] if !region.is_empty() => (Some(*region), action),
+            [action] => (None, action),
+            _ => return None,
+        };
+        let endpoint = match *action {
+            "status" => Endpoint::SharedMemoryStatus(kind),
+            "register" if region.is_some() => Endpoint::SharedMemoryRegister(kind),
+            "unregister" => Endpoint::SharedMemoryUnregister(kind),
+            _ => return None,
+        };
+        Some(Self {
+            endpoint,
+            model: "",
+            version: None,
+            region,
+        })
+    }
+
+    /// Returns the shared memory region, if the path names one.
+    pub(crate) fn region(&self) -> Option<Cow<'a, str>> {
+        self.region.map(percent_decode)
     }
 
     /// Returns the model's name.
@@ -187,20 +231,6 @@ impl<'a> Route<'a> {
             ))
             .with_source(source)),
         }
-    }
-}
-
-fn shared_memory(rest: &[&str]) -> Option<Endpoint> {
-    let (region, action) = match rest {
-        ["region", region, action] if !region.is_empty() => (Some(region), action),
-        [action] => (None, action),
-        _ => return None,
-    };
-    match *action {
-        "status" => Some(Endpoint::SharedMemoryStatus),
-        "register" if region.is_some() => Some(Endpoint::SharedMemoryRegister),
-        "unregister" => Some(Endpoint::SharedMemoryUnregister),
-        _ => None,
     }
 }
 

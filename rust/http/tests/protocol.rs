@@ -167,14 +167,7 @@ fn unknown_paths_and_verbs_are_refused() {
 #[test]
 fn what_is_not_offered_yet_is_named() {
     let server = TestServer::start(&[Model::ECHO]);
-    let routes = [
-        ("POST", "/v2/logging", "the logging extension"),
-        (
-            "GET",
-            "/v2/systemsharedmemory/status",
-            "the shared memory extension",
-        ),
-    ];
+    let routes = [("POST", "/v2/logging", "the logging extension")];
     for (verb, path, feature) in routes {
         let response = server.connect().request(verb, path, &[], b"");
         let expected = (501, format!("{feature} is not supported by this server"));

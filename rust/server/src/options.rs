@@ -272,6 +272,7 @@ impl ServeArgs {
             load_thread_count: self.repository.load_thread_count(),
             load_retry_count: self.repository.model_load_retry_count,
             backend_settings: self.backend.backend_settings(),
+            allows_client_shm: self.device.allow_client_shm,
             ..ServerOptions::default()
         })
     }

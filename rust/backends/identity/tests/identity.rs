@@ -270,7 +270,7 @@ impl Fixture {
             request.add_input(input).expect("names differ");
         }
         for output in outputs {
-            request.add_requested_output(output);
+            request.add_requested_output(output).expect("named once");
         }
         request
     }

@@ -309,8 +309,16 @@ impl ResponseAllocator for RecordingAllocator {
         Ok(OutputBuffer::Heap(memory))
     }
 
-    fn adopts(&self, _: &CName) -> bool {
-        self.adopts
+    fn adopt(&self, output: &CName, data: Bytes) -> Result<OutputBuffer> {
+        if self.adopts {
+            return Ok(OutputBuffer::Adopted(data));
+        }
+        let mut buffer = self.allocate(output, data.len(), MemoryLocation::CPU)?;
+        buffer
+            .as_mut_slice()
+            .expect("heap memory")
+            .copy_from_slice(&data);
+        Ok(buffer)
     }
 }
 

@@ -6,6 +6,10 @@ use tritongw_types::Shape;
 use super::contents::TypedContents;
 use super::wire::{Field, Fields, MalformedMessage, Value, read_varint, text};
 
+/// Parameters of a request or a tensor. Triton sets no limit; finding duplicates takes time by the
+/// square of the number.
+const MAX_PARAMETERS: usize = 4096;
+
 /// `ModelInferRequest`, borrowed from its message (P134).
 #[derive(Clone, Debug, Default)]
 pub struct InferRequest<'a> {
@@ -159,6 +163,9 @@ fn decode_output(message: &[u8]) -> Result<RequestedOutput<'_>, MalformedMessage
 }
 
 /// Reads one entry of a parameter map; a later entry replaces an earlier one of its name.
+///
+/// # Errors
+/// If it is no such entry, or one too many.
 fn decode_parameter<'a>(
     entry: &'a [u8],
     parameters: &mut Parameters<'a>,
@@ -180,8 +187,10 @@ fn decode_parameter<'a>(
             _ => {}
         }
     }
+    let is_full = parameters.len() >= MAX_PARAMETERS;
     match parameters.iter_mut().find(|(known, _)| *known == name) {
         Some((_, known)) => *known = parameter,
+        None if is_full => return Err(MalformedMessage),
         None => parameters.push((name, parameter)),
     }
     Ok(())

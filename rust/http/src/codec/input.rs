@@ -3,21 +3,25 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use tritongw_engine::InputTensor;
+use tritongw_engine::shared_memory::SharedMemoryReference;
 use tritongw_types::{DataType, Error, Shape, ShapeError};
 
 use super::data::{self, JsonData};
 use super::read_error::{
     NOT_AN_ARRAY, NOT_UNSIGNED, ReadError, Result, missing_member, read_string, unable_to_parse,
 };
+use super::shared_memory::SharedMemoryParameters;
 use crate::json::{Reader, ValueKind};
 
 /// One input of a head.
 #[derive(Clone, Debug)]
 pub struct HeadInput {
-    /// The tensor; its data is empty where it lies behind the head.
+    /// The tensor; its data is empty where the head does not hold it.
     pub tensor: InputTensor,
-    /// How many bytes behind the head are this input's; `None` where the head held its data.
+    /// How many bytes behind the head are this input's, if its data is there.
     pub binary_data_size: Option<u64>,
+    /// Where in shared memory its data lies, if it is there.
+    pub shared_memory: Option<SharedMemoryReference>,
 }
 
 /// What has been read of an input; duplicate members after the first are ignored, as RapidJSON
@@ -32,7 +36,7 @@ struct Fields<'a> {
     data: Data<'a>,
     // The inner value is absent where it is no unsigned integer.
     binary_data_size: Option<Option<u64>>,
-    has_shared_memory: bool,
+    shared_memory: SharedMemoryParameters,
 }
 
 /// The `data` member.
@@ -103,11 +107,11 @@ impl<'a> Fields<'a> {
                 };
                 self.binary_data_size = Some(size);
             }
-            "shared_memory_region" => {
-                reader.skip_value()?;
-                self.has_shared_memory = true;
+            _ => {
+                if !self.shared_memory.read(reader, name)? {
+                    reader.skip_value()?;
+                }
             }
-            _ => reader.skip_value()?,
         }
         Ok(())
     }
@@ -122,11 +126,13 @@ impl<'a> Fields<'a> {
             .data_type
             .ok_or_else(|| Error::invalid_arg(format!("invalid datatype for input {name}")))?;
         let shape = self.shape.ok_or_else(|| missing_member("shape"))?;
-        if self.has_shared_memory {
-            return Err(Error::unsupported(format!(
-                "client shared memory is not supported, requested for input '{name}'"
-            ))
-            .into());
+        let shared_memory = self.shared_memory.finish(&name)?;
+        if shared_memory.is_some() {
+            return Ok(HeadInput {
+                tensor: InputTensor::new(&name, data_type, shape, Bytes::new()),
+                binary_data_size: None,
+                shared_memory,
+            });
         }
         if let Some(size) = self.binary_data_size {
             let size = size.ok_or_else(|| unable_to_parse("binary_data_size", NOT_UNSIGNED))?;
@@ -134,6 +140,7 @@ impl<'a> Fields<'a> {
             return Ok(HeadInput {
                 tensor,
                 binary_data_size: Some(size),
+                shared_memory: None,
             });
         }
         if !data::has_json_form(data_type) {
@@ -151,6 +158,7 @@ impl<'a> Fields<'a> {
         Ok(HeadInput {
             tensor,
             binary_data_size: None,
+            shared_memory: None,
         })
     }
 
@@ -158,7 +166,7 @@ impl<'a> Fields<'a> {
         let sources = [
             (" 'data'", !matches!(self.data, Data::Absent)),
             (" 'binary_data_size'", self.binary_data_size.is_some()),
-            (" 'shared_memory_region'", self.has_shared_memory),
+            (" 'shared_memory_region'", self.shared_memory.is_set()),
         ];
         let given: Vec<_> = sources.iter().filter(|(_, is_set)| *is_set).collect();
         if given.len() == 1 {

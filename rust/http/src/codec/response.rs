@@ -49,7 +49,10 @@ pub fn encode_infer_response(
     writer.key("outputs");
     writer.begin_array();
     for output in outputs {
-        if encoding.is_binary(&output.name) {
+        if is_with_client(&output) {
+            begin_output(&mut writer, &output);
+            writer.end_object();
+        } else if encoding.is_binary(&output.name) {
             tensors.extend(write_binary_output(&mut writer, output)?);
         } else {
             write_json_output(&mut writer, &output)?;
@@ -90,6 +93,14 @@ pub(crate) fn write_parameter(writer: &mut Writer, value: &ParameterValue) {
         ParameterValue::Bool(value) => writer.bool(*value),
         ParameterValue::Double(value) => writer.double(*value),
     }
+}
+
+/// Returns whether the data has gone to the client's shared memory, and so needs no form here.
+fn is_with_client(output: &OutputTensor) -> bool {
+    output
+        .buffer
+        .as_ref()
+        .is_some_and(OutputBuffer::is_with_client)
 }
 
 fn begin_output(writer: &mut Writer, output: &OutputTensor) {

@@ -42,23 +42,27 @@ fn every_route_of_the_table_is_found() {
         ),
         (
             "/v2/systemsharedmemory/status",
-            Endpoint::SharedMemoryStatus,
+            Endpoint::SharedMemoryStatus(SharedMemoryKind::System),
         ),
         (
             "/v2/cudasharedmemory/region/r/status",
-            Endpoint::SharedMemoryStatus,
+            Endpoint::SharedMemoryStatus(SharedMemoryKind::Cuda),
         ),
         (
             "/v2/systemsharedmemory/region/r/register",
-            Endpoint::SharedMemoryRegister,
+            Endpoint::SharedMemoryRegister(SharedMemoryKind::System),
+        ),
+        (
+            "/v2/cudasharedmemory/region/r/register",
+            Endpoint::SharedMemoryRegister(SharedMemoryKind::Cuda),
         ),
         (
             "/v2/cudasharedmemory/unregister",
-            Endpoint::SharedMemoryUnregister,
+            Endpoint::SharedMemoryUnregister(SharedMemoryKind::Cuda),
         ),
         (
             "/v2/systemsharedmemory/region/r/unregister",
-            Endpoint::SharedMemoryUnregister,
+            Endpoint::SharedMemoryUnregister(SharedMemoryKind::System),
         ),
     ];
     for (path, expected) in table {
@@ -115,6 +119,21 @@ fn model_names_are_decoded_once() {
     assert_eq!(model("/v2/models/a%252Fb"), "a%2Fb");
     assert_eq!(model("/v2/models/a%zz%4"), "a%zz%4");
     assert_eq!(model("/v2/models/%C3%BC"), "ü");
+}
+
+#[test]
+fn region_names_are_decoded_once() {
+    let region = |path| {
+        Route::find(path)
+            .expect("a route")
+            .region()
+            .map(Cow::into_owned)
+    };
+    assert_eq!(region("/v2/systemsharedmemory/status"), None);
+    assert_eq!(
+        region("/v2/systemsharedmemory/region/a%20b%2Fc/status"),
+        Some("a b/c".to_owned())
+    );
 }
 
 #[test]

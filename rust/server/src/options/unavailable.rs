@@ -70,7 +70,6 @@ const UNAVAILABLE: &[Unavailable] = &[
     warn("model-load-gpu-limit", |args| {
         !args.device.model_load_gpu_limits().is_empty()
     }),
-    warn("allow-client-shm", |args| args.device.allow_client_shm),
     warn("log-file", |args| args.logging.log_file().is_some()),
     warn("metrics-config", |args| {
         args.metrics.settings().next().is_some()

@@ -215,7 +215,7 @@ impl Fixture {
             request.add_input(input.clone())?;
         }
         for output in &call.outputs {
-            request.add_requested_output(output);
+            request.add_requested_output(output)?;
         }
         let (sender, answers) = channel();
         request.set_response_handler(allocator, Arc::new(Sink(sender)));

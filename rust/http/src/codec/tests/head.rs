@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
+use std::num::NonZeroU64;
+
 use proptest::prelude::*;
 use serde_json::json;
-use tritongw_types::{DataType, ErrorCode, Shape};
+use tritongw_engine::shared_memory::SharedMemoryReference;
+use tritongw_types::{CName, DataType, ErrorCode, Shape};
 
-use super::super::{HeadParameterValue, InferHead, OutputEncoding, parse_infer_head};
+use super::super::{HeadOutput, HeadParameterValue, InferHead, OutputEncoding, parse_infer_head};
 
 /// Parses a head with one input of these members, and returns the input's bytes.
 fn input_bytes(members: &str) -> Result<Vec<u8>, (ErrorCode, String)> {
@@ -389,28 +392,104 @@ fn wrong_parameters_are_refused_in_tritons_words() {
     }
 }
 
+/// Reads a request with one output that has these parameters.
+fn output(parameters: &str) -> Result<HeadOutput, (ErrorCode, String)> {
+    let text =
+        format!(r#"{{"inputs":[],"outputs":[{{"name":"O","parameters":{{{parameters}}}}}]}}"#);
+    let head = parse(&text)?;
+    Ok(head.outputs.expect("one output")[0].clone())
+}
+
 #[test]
-fn what_is_not_offered_says_so() {
-    let output = |name: &str| {
-        refusal(&format!(
-            r#"{{"inputs":[],"outputs":[{{"name":"O","parameters":{{"{name}":1}}}}]}}"#
-        ))
-    };
-    let unsupported = |feature: &str| {
-        let message = format!("{feature} is not supported, requested for output 'O'");
-        (ErrorCode::Unsupported, message)
-    };
-    assert_eq!(output("classification"), unsupported("classification"));
+fn outputs_may_be_classified_or_go_to_shared_memory() {
+    let plain = HeadOutput::new("O", false);
+    assert_eq!(output(r#""classification":0"#), Ok(plain.clone()));
     assert_eq!(
-        output("shared_memory_region"),
-        unsupported("client shared memory")
+        output(r#""shared_memory_offset":3,"shared_memory_byte_size":"x""#),
+        Ok(plain.clone()),
+        "nothing without a region"
     );
-    let input = r#""datatype":"FP32","shape":[1],"parameters":{"shared_memory_region":"r"}"#;
-    let message = "client shared memory is not supported, requested for input 'IN'";
-    assert_eq!(
-        input_bytes(input),
-        Err((ErrorCode::Unsupported, message.to_owned()))
+    let classified = HeadOutput {
+        class_count: NonZeroU64::new(3),
+        ..HeadOutput::new("O", true)
+    };
+    let text = r#""classification":3,"binary_data":true,"classification":4"#;
+    assert_eq!(output(text), Ok(classified));
+    let shared = HeadOutput {
+        shared_memory: Some(Box::new(SharedMemoryReference {
+            region: CName::new("r"),
+            offset: 0,
+            byte_size: 8,
+        })),
+        ..plain
+    };
+    let text = r#""binary_data":false,"shared_memory_byte_size":8,"shared_memory_region":"r""#;
+    assert_eq!(output(text), Ok(shared));
+}
+
+/// Texts recorded from Triton 2.51.
+#[test]
+fn wrong_outputs_are_refused_in_tritons_words() {
+    let no_count = "Unable to set 'classification': attempt to access JSON non-unsigned-integer as \
+                    unsigned-integer";
+    let cases = [
+        (r#""classification":-1"#, no_count),
+        (r#""classification":"1""#, no_count),
+        (r#""classification":1.5"#, no_count),
+        (
+            r#""shared_memory_region":5"#,
+            "Unable to parse 'shared_memory_region': attempt to access JSON non-string as string",
+        ),
+        (
+            r#""shared_memory_region":"r","shared_memory_byte_size":4,"binary_data":true"#,
+            "Output can't set both 'shared_memory_region' and 'binary_data'",
+        ),
+        (
+            r#""classification":1,"shared_memory_byte_size":4,"shared_memory_region":"r""#,
+            "Output can't set both 'shared_memory_region' and 'classification'",
+        ),
+        (
+            r#""shared_memory_region":"r""#,
+            "'shared_memory_byte_size' must be specified along with 'shared_memory_region' \
+             parameter for tensor 'O'",
+        ),
+    ];
+    for (parameters, message) in cases {
+        let (_, text) = output(parameters).expect_err(parameters);
+        assert_eq!(text, message, "{parameters}");
+    }
+}
+
+#[test]
+fn an_input_may_lie_in_shared_memory() {
+    let input = |parameters: &str| {
+        let text = format!(
+            r#"{{"inputs":[{{"name":"IN","datatype":"FP16","shape":[1],"parameters":{{{parameters}}}}}]}}"#
+        );
+        let head = parse(&text).map_err(|(_, message)| message)?;
+        Ok::<_, String>(head.inputs[0].shared_memory.clone())
+    };
+    let region = r#""shared_memory_region":"r""#;
+    let expected = SharedMemoryReference {
+        region: CName::new("r"),
+        offset: 4,
+        byte_size: u64::MAX,
+    };
+    let text = format!(
+        r#"{region},"shared_memory_offset":4,"shared_memory_byte_size":{}"#,
+        u64::MAX
     );
+    assert_eq!(input(&text), Ok(Some(expected)));
+    let unsigned = "attempt to access JSON non-unsigned-integer as unsigned-integer";
+    let text = format!(r#"{region},"shared_memory_byte_size":"4""#);
+    let message = format!("Unable to parse 'shared_memory_byte_size': {unsigned}");
+    assert_eq!(input(&text), Err(message));
+    let text = format!(r#"{region},"shared_memory_byte_size":4,"shared_memory_offset":-1"#);
+    let message = format!("Unable to parse 'shared_memory_offset': {unsigned}");
+    assert_eq!(input(&text), Err(message));
+    let message = "'shared_memory_byte_size' must be specified along with 'shared_memory_region' \
+                   parameter for tensor 'IN'";
+    assert_eq!(input(region), Err(message.to_owned()));
 }
 
 /// Broken JSON is told before a request that makes no sense, wherever it is.

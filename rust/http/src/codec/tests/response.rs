@@ -66,14 +66,8 @@ fn members_come_in_tritons_order() {
         tensor("A", DataType::Uint8, &[1, 1], vec![9]),
     ];
     let encoding = OutputEncoding::Each(smallvec![
-        HeadOutput {
-            name: CName::new("A"),
-            is_binary: true
-        },
-        HeadOutput {
-            name: CName::new("B"),
-            is_binary: false
-        },
+        HeadOutput::new("A", true),
+        HeadOutput::new("B", false),
     ]);
     let encoded = encode_infer_response(&head, outputs.into_iter(), &encoding).expect("encodes");
     let expected = r#"{"id":"42","model_name":"m","model_version":"3","parameters":{"s":"x\"y","i":-3,"b":true,"d":1.5},"outputs":[{"name":"B","datatype":"INT32","shape":[2],"data":[1,2]},{"name":"A","datatype":"UINT8","shape":[1,1],"parameters":{"binary_data_size":1}}]}"#;
