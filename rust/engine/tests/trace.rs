@@ -271,6 +271,21 @@ fn a_model_has_its_own_value_else_the_global_one_else_that_of_the_start() {
 }
 
 #[test]
+fn a_model_without_settings_of_its_own_is_counted_with_the_others() {
+    let directory = TempDir::new().expect("a temporary directory");
+    let mut settings = settings(BOTH);
+    settings.count = Some(3);
+    let fixture = serve(settings, to_file(&directory));
+    update(&fixture, Some("m"), &[("trace_rate", Some("1"))]);
+    assert!(infer(&fixture, "1"));
+    assert_eq!(setting(&fixture, None, "trace_count"), "3");
+    update(&fixture, Some("m"), &[("trace_rate", None)]);
+    assert!(infer(&fixture, "2"));
+    assert_eq!(setting(&fixture, None, "trace_count"), "2");
+    stop(&fixture);
+}
+
+#[test]
 fn a_model_can_be_off_while_others_are_traced() {
     let directory = TempDir::new().expect("a temporary directory");
     let fixture = serve(settings(BOTH), to_file(&directory));

@@ -42,19 +42,21 @@ impl PreferredMemory {
 
 /// The trace that a request belongs to.
 #[pyclass(frozen, module = "tritongw._core")]
-#[derive(Debug, Default)]
-pub(crate) struct InferenceTrace;
+#[derive(Clone, Debug, Default)]
+pub(crate) struct InferenceTrace {
+    context: Option<String>,
+}
 
 #[pymethods]
 impl InferenceTrace {
     #[new]
     fn new() -> Self {
-        Self
+        Self::default()
     }
 
     /// Return the context of the trace as JSON, or ``None`` if the request is not traced.
-    fn get_context(&self) -> Option<String> {
-        None
+    fn get_context(&self) -> Option<&str> {
+        self.context.as_deref()
     }
 }
 
@@ -67,6 +69,7 @@ pub(crate) struct InferenceRequest {
     release_flags: AtomicU32,
     timeout: u64,
     parameters: String,
+    trace: InferenceTrace,
     inputs: Vec<Py<Tensor>>,
     // What a request of the server is asked for is known to its outlet.
     requested_output_names: Vec<String>,
@@ -91,6 +94,9 @@ impl InferenceRequest {
             release_flags: AtomicU32::new(RELEASE_ALL),
             timeout: request.timeout_us,
             parameters: request.parameters,
+            trace: InferenceTrace {
+                context: request.trace_context,
+            },
             inputs: inputs.collect::<PyResult<_>>()?,
             requested_output_names: Vec::new(),
             outlet: Some(outlet),
@@ -131,7 +137,7 @@ impl InferenceRequest {
         parameters: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Self> {
         // Needed to send the request, which this version cannot.
-        drop((model_name, model_version, preferred_memory, trace));
+        drop((model_name, model_version, preferred_memory));
         Ok(Self {
             request_id,
             correlation_id: correlation_id_of(correlation_id)?,
@@ -139,6 +145,7 @@ impl InferenceRequest {
             release_flags: AtomicU32::new(RELEASE_ALL),
             timeout,
             parameters: parameters::to_json(parameters)?,
+            trace: trace.map(|trace| trace.get().clone()).unwrap_or_default(),
             inputs,
             requested_output_names,
             outlet: None,
@@ -192,7 +199,7 @@ impl InferenceRequest {
 
     /// Return the trace.
     fn trace(&self) -> InferenceTrace {
-        InferenceTrace
+        self.trace.clone()
     }
 
     /// Return the names of the outputs that are asked for.

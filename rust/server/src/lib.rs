@@ -11,6 +11,7 @@ mod logging;
 mod options;
 mod serve;
 mod table;
+mod tracing;
 
 use std::ffi::OsString;
 use std::fmt;

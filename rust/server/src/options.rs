@@ -22,10 +22,10 @@ mod repository;
 mod restricted;
 mod sagemaker;
 mod server;
-mod trace;
+pub(crate) mod trace;
 mod unavailable;
 mod usage;
-mod value;
+pub(crate) mod value;
 mod vertex_ai;
 
 use std::collections::BTreeSet;

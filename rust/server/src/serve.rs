@@ -10,14 +10,14 @@ use tritongw_backend_decoupled::{RepeatBackend, SquareBackend};
 use tritongw_backend_identity::IdentityBackend;
 use tritongw_backend_onnxruntime::OnnxRuntimeBackend;
 use tritongw_backend_python::PythonBackend;
-use tritongw_engine::Server;
 use tritongw_engine::backend::Backend;
+use tritongw_engine::{Server, ServerOptions};
 use tritongw_grpc::GrpcServer;
 use tritongw_http::{HttpServer, MetricsServer};
 use tritongw_types::{Error, Result};
 
 use crate::options::ServeArgs;
-use crate::{Embedding, announce, descriptors, logging};
+use crate::{Embedding, announce, descriptors, logging, tracing};
 
 /// Serves until a signal arrives, then drains.
 pub(crate) fn run(args: &ServeArgs, embedding: Embedding) -> Result<()> {
@@ -36,7 +36,7 @@ pub(crate) fn run(args: &ServeArgs, embedding: Embedding) -> Result<()> {
         Arc::new(OnnxRuntimeBackend::new(embedding.onnxruntime)),
         Arc::new(PythonBackend::new(embedding.python)),
     ];
-    let server = Server::new(args.server_options()?, backends)?;
+    let server = Server::new(server_options(args)?, backends)?;
     let index = server.index();
     announce::models(&index);
     if args.repository.exit_on_error && !server.has_loaded_all() {
@@ -54,6 +54,16 @@ pub(crate) fn run(args: &ServeArgs, embedding: Embedding) -> Result<()> {
     }
     doors.close(args, &server);
     Ok(())
+}
+
+/// Returns the engine's options; tracing comes last, since it may start a thread.
+fn server_options(args: &ServeArgs) -> Result<ServerOptions> {
+    let options = args.server_options()?;
+    let trace = args.trace_options().map_err(Error::invalid_arg)?;
+    Ok(ServerOptions {
+        trace: tracing::options(&trace, &args.environment.trace_batches)?,
+        ..options
+    })
 }
 
 /// The open doors.

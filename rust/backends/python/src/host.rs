@@ -51,6 +51,8 @@ pub struct HostRequest {
     pub timeout_us: u64,
     /// Parameters as a JSON object.
     pub parameters: String,
+    /// Context of the trace as JSON, if the request has one (Y037).
+    pub trace_context: Option<String>,
     /// Outputs the client named, or all of the configuration's if it named none (Y038).
     pub requested_outputs: Vec<String>,
     /// Inputs, in the order of the request.

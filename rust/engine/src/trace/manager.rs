@@ -248,9 +248,15 @@ impl TraceManager {
                 layer.apply(update);
                 let settings = layer.over(&global.over(&self.start));
                 self.check(&settings)?;
-                layers.models.insert(name.to_owned(), layer);
                 let mut models = before.models.clone();
-                models.insert(name.to_owned(), self.sampler(settings));
+                // A model with nothing of its own is counted with the others again.
+                if layer.is_empty() {
+                    layers.models.remove(name);
+                    models.remove(name);
+                } else {
+                    layers.models.insert(name.to_owned(), layer);
+                    models.insert(name.to_owned(), self.sampler(settings));
+                }
                 self.install(Samplers {
                     global: Arc::clone(&before.global),
                     models,

@@ -158,7 +158,7 @@ fn count(values: &[&str]) -> Result<Option<u32>> {
         Ok(-1) => Ok(None),
         Ok(number) => u32::try_from(number).map(Some).map_err(|_| {
             Error::invalid_arg(format!(
-                "Unable to parse '{name}'. Expecting value >= -1, got:{number}"
+                "Unable to parse '{name}'. Expecting value >= -1, got: {number}"
             ))
         }),
         Err(_) => Err(wrong_number(name, text, "[ -1, 2147483647 ]")),
@@ -193,7 +193,7 @@ fn unparsable(name: &str, text: &str) -> Error {
 }
 
 /// The settings that one scope (all models, or one) has of its own.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Layer {
     levels: Option<TraceLevels>,
     rate: Option<u32>,
@@ -202,6 +202,11 @@ pub(super) struct Layer {
 }
 
 impl Layer {
+    /// Returns whether the scope has nothing of its own.
+    pub(super) fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
     /// Notes how many traces are left of the layer's own count.
     pub(super) fn note_remaining(&mut self, remaining: Option<u32>) {
         if let Some(count) = &mut self.count {
@@ -256,7 +261,7 @@ mod tests {
         }
         assert_eq!(
             refusal("trace_count", &["-2"]),
-            "Unable to parse 'trace_count'. Expecting value >= -1, got:-2"
+            "Unable to parse 'trace_count'. Expecting value >= -1, got: -2"
         );
         assert_eq!(
             refusal("trace_count", &["2147483648"]),

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The environment variables that Triton reads for its options (C008, C009).
 
+use super::trace::BatchEnvironment;
 use super::value;
 
 /// Where variables come from: the process, or a map in tests.
@@ -34,6 +35,8 @@ pub(crate) struct EnvironmentInputs {
     /// `AIP_HEALTH_ROUTE`.
     #[expect(dead_code, reason = "for the Vertex AI service")]
     pub(crate) vertex_ai_health_route: Option<String>,
+    /// `OTEL_BSP_*` (T022).
+    pub(crate) trace_batches: BatchEnvironment,
     /// Whether log messages stay as they are: `TRITON_SERVER_ESCAPE_LOG_MESSAGES=0` (T039).
     is_log_unescaped: bool,
 }
@@ -54,6 +57,7 @@ impl EnvironmentInputs {
             vertex_ai_repository: text("AIP_STORAGE_URI"),
             vertex_ai_predict_route: text("AIP_PREDICT_ROUTE"),
             vertex_ai_health_route: text("AIP_HEALTH_ROUTE"),
+            trace_batches: BatchEnvironment::read(environment),
             is_log_unescaped: text("TRITON_SERVER_ESCAPE_LOG_MESSAGES").as_deref() == Some("0"),
         })
     }

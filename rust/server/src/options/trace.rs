@@ -2,6 +2,7 @@
 use clap::Args;
 
 use super::deprecated::DeprecatedArgs;
+use super::environment::Environment;
 use super::value::{self, Setting};
 
 /// Tracing.
@@ -58,6 +59,32 @@ impl Default for TraceOptions {
             log_frequency: 0,
             opentelemetry: Vec::new(),
         }
+    }
+}
+
+/// What the environment says of batches of spans (T022); not yet read as numbers, since it counts
+/// in one mode only.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct BatchEnvironment(Vec<(&'static str, String)>);
+
+impl BatchEnvironment {
+    /// Reads the variables that are set.
+    pub(crate) fn read(environment: &dyn Environment) -> Self {
+        let names = [
+            "OTEL_BSP_MAX_QUEUE_SIZE",
+            "OTEL_BSP_SCHEDULE_DELAY",
+            "OTEL_BSP_MAX_EXPORT_BATCH_SIZE",
+        ];
+        let text = |name| {
+            let value = environment.variable(name)?;
+            (!value.is_empty()).then_some((name, value))
+        };
+        Self(names.into_iter().filter_map(text).collect())
+    }
+
+    /// Returns the variables that are set.
+    pub(crate) fn settings(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.0.iter().map(|(name, value)| (*name, value.as_str()))
     }
 }
 

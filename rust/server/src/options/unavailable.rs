@@ -44,10 +44,6 @@ const UNAVAILABLE: &[Unavailable] = &[
     }),
     refuse("allow-sagemaker", |args| args.sagemaker.allow_sagemaker),
     refuse("allow-vertex-ai", ServeArgs::allows_vertex_ai),
-    warn("trace-config", |args| {
-        args.trace_options()
-            .is_ok_and(|trace| trace.levels.timestamps || trace.levels.tensors)
-    }),
     warn("cache-config", |args| !args.cache_config().is_empty()),
     warn("rate-limit", |args| {
         args.rate_limiter.rate_limit != RateLimitMode::Off

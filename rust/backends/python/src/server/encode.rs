@@ -32,12 +32,14 @@ pub(crate) fn write_batch(
     let mut writer = Writer::new(payload);
     for request in requests {
         let parameters = parameters_json(request.parameters());
+        let trace_context = trace_context(request).unwrap_or_default();
         let head = RequestHead {
             id: request.id(),
             correlation_id: request.correlation_id(),
             flags: request.flags().0,
             timeout_us: request.timeout_us(),
             parameters: &parameters,
+            trace_context: &trace_context,
         };
         let input_count = request.inputs().count();
         match request.requested_outputs() {
@@ -55,6 +57,10 @@ pub(crate) fn write_batch(
         }
     }
     Ok(held)
+}
+
+fn trace_context(request: &InferenceRequest) -> Option<String> {
+    request.trace()?.context()
 }
 
 fn write_input(
@@ -117,6 +123,7 @@ pub(crate) fn host_request(
         flags: request.flags().0,
         timeout_us: request.timeout_us(),
         parameters: parameters_json(request.parameters()),
+        trace_context: trace_context(request),
         requested_outputs,
         inputs,
     })

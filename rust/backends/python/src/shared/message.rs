@@ -120,6 +120,8 @@ pub(crate) struct RequestHead<'a> {
     pub(crate) flags: u32,
     pub(crate) timeout_us: u64,
     pub(crate) parameters: &'a str,
+    /// Context of the trace as JSON, empty if there is none.
+    pub(crate) trace_context: &'a str,
 }
 
 /// Writes everything of a request that comes before its inputs.
@@ -134,6 +136,7 @@ pub(crate) fn write_request<'n>(
     writer.u32(head.flags);
     writer.u64(head.timeout_us);
     writer.text(head.parameters);
+    writer.text(head.trace_context);
     writer.count(requested_outputs.len());
     for name in requested_outputs {
         writer.text(name);
@@ -148,6 +151,7 @@ pub(crate) fn read_request(reader: &mut Reader<'_>) -> Option<(HostRequest, usiz
     let flags = reader.u32()?;
     let timeout_us = reader.u64()?;
     let parameters = reader.text()?.to_owned();
+    let trace_context = Some(reader.text()?).filter(|context| !context.is_empty());
     let output_count = reader.count()?;
     let requested_outputs = (0..output_count)
         .map(|_| reader.text().map(str::to_owned))
@@ -160,6 +164,7 @@ pub(crate) fn read_request(reader: &mut Reader<'_>) -> Option<(HostRequest, usiz
         flags,
         timeout_us,
         parameters,
+        trace_context: trace_context.map(str::to_owned),
         requested_outputs,
         inputs,
     };
@@ -228,6 +233,7 @@ mod tests {
             flags: 3,
             timeout_us: 9,
             parameters: "{}",
+            trace_context: "[]",
         };
         let range = SlabRange {
             offset: 4096,
@@ -260,6 +266,7 @@ mod tests {
             ("7", 3, 2)
         );
         assert_eq!(request.requested_outputs, ["O"]);
+        assert_eq!(request.trace_context.as_deref(), Some("[]"));
         let first = read_tensor(&mut reader).expect("a tensor");
         let TensorPlace::Inline { offset, byte_size } = first.place else {
             panic!("expected inline data, found {:?}", first.place);
