@@ -18,6 +18,7 @@ use crate::codec::{
 };
 use crate::coding::{self, ContentCoding};
 use crate::door::Door;
+use crate::offload::{self, LONG_JSON};
 use crate::orca;
 use crate::raw_request;
 use crate::refusal::Refusal;
@@ -50,14 +51,16 @@ pub(crate) async fn answer(
     // Until the answer is there, the next move is the model's.
     let working = body.activity().work();
     let header = headers.get(INFERENCE_HEADER_LENGTH).map(AsRef::as_ref);
-    let (mut request, encoding) = read_request(&door.server, &model, header, bytes)?;
+    let reading = read_request(&door.server, &model, header, bytes);
+    let (mut request, encoding) = reading.await?;
     request.set_trace(trace);
     if let Some(forward) = &door.header_forward {
         forward.apply(headers, &mut request)?;
     }
     let allocator = allocator(door, &encoding)?;
     let mut response = execute(door, request, allocator).await?;
-    let encoded = encode(&mut response, &encoding)?;
+    let is_long = offload::is_long_to_write(&response, &encoding);
+    let encoded = offload::run(is_long, move || encode(&mut response, &encoding)).await?;
     let mut response = match ContentCoding::for_response(headers) {
         None => response::inference(encoded),
         Some(coding) => compress(encoded, coding).await,
@@ -84,7 +87,7 @@ async fn compress(encoded: EncodedResponse, coding: ContentCoding) -> Response<R
 }
 
 /// Makes the engine's request from a body.
-fn read_request(
+async fn read_request(
     server: &Server,
     model: &Arc<Model>,
     header: Option<&[u8]>,
@@ -99,7 +102,8 @@ fn read_request(
         return Ok((request, OutputEncoding::All { is_binary: true }));
     }
     let text = body.split_to(head_length);
-    let mut head = parse_infer_head(&text)?;
+    let parse = move || parse_infer_head(&text);
+    let mut head = offload::run(head_length > LONG_JSON, parse).await?;
     split_binary_tensors(&mut head.inputs, body, model.name())?;
     request.set_id(&head.id);
     for parameter in &head.parameters {

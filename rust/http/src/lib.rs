@@ -21,6 +21,7 @@ mod json;
 mod metadata;
 mod metrics_door;
 mod network;
+mod offload;
 mod orca;
 mod panics;
 mod raw_request;

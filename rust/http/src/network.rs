@@ -166,6 +166,8 @@ fn start_thread<S: Service>(
         .enable_io()
         .enable_time()
         .on_thread_park(tritongw_engine::dispatch_deferred)
+        // What takes long, see `offload`; more at once would only take each other's time.
+        .max_blocking_threads(std::thread::available_parallelism().map_or(1, usize::from))
         .build()?;
     std::thread::Builder::new()
         .name(name)

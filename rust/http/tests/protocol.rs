@@ -188,6 +188,19 @@ fn json_is_answered_with_json() {
     assert_eq!(response.header("inference-header-content-length"), None);
 }
 
+/// More JSON than the network thread reads and writes itself.
+#[test]
+fn long_json_goes_in_and_out_whole() {
+    let server = TestServer::start(&[Model::ECHO]);
+    let data: Vec<i32> = (0..200_000).collect();
+    let body = json!({ "inputs": [int32("IN", &[1, 200_000], &data)] });
+    assert!(body.to_string().len() > 1 << 20);
+    assert_eq!(infer(&server, &body)["outputs"][0]["data"], json!(data));
+    let cut = body.to_string().replace("199999", "nothing");
+    let answer = server.post("/v2/models/echo/infer", &[], cut.as_bytes());
+    assert_eq!(answer.status, 400, "an error comes back from there as well");
+}
+
 #[test]
 fn binary_tensors_go_in_and_out() {
     let server = TestServer::start(&[TWO_INPUTS]);

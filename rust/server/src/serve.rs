@@ -85,7 +85,8 @@ impl Doors {
             None => None,
         };
         let http = match args.http_options() {
-            Some(options) => {
+            Some(mut options) => {
+                options.thread_count = options.thread_count.min(most_network_threads());
                 let http = HttpServer::start(&options, Arc::clone(server))?;
                 log::info!("Started HTTPService at {}", http.local_addr());
                 Some(http)
@@ -126,4 +127,10 @@ impl Doors {
             metrics.stop(timeout);
         }
     }
+}
+
+/// Returns how many network threads are of use: they never wait, and what models compute needs
+/// cores too. On few cores a second one costs more wake-ups than it takes work off the first.
+fn most_network_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2))
 }
