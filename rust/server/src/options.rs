@@ -266,6 +266,7 @@ impl ServeArgs {
             repository_poll_interval: self.repository.poll_interval().unwrap_or_default(),
             startup_models: self.repository.startup_models().into_iter().collect(),
             is_namespacing: self.repository.model_namespacing,
+            allows_model_upload: self.repository.allow_model_upload,
             is_auto_complete: !self.is_strict_model_config(),
             model_config_name: self.repository.model_config_name.clone(),
             is_strict_readiness: self.repository.strict_readiness,

@@ -75,6 +75,14 @@ pub(crate) struct RepositoryArgs {
     )]
     pub(crate) model_namespacing: bool,
 
+    /// Load requests may bring a configuration and files, which may be code; with false, models are
+    /// loaded as they are in the repositories. Triton has no such option.
+    #[arg(
+        long, default_value = "true", value_name = "boolean", value_parser = value::boolean,
+        action = ArgAction::Set
+    )]
+    pub(crate) allow_model_upload: bool,
+
     /// Lets GPUs read each other's memory where they can.
     #[arg(
         long, default_value = "true", value_name = "boolean", value_parser = value::boolean,
