@@ -194,7 +194,7 @@ mod tests {
             },
             trace::TraceOptions {
                 log_frequency: -1,
-                ..good.clone()
+                ..good
             },
         ] {
             settings(&bad).expect_err("negative");
