@@ -6,7 +6,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use prost::Message;
 use tritongw_benches::{ELEMENT_COUNTS, fp32_elements, int32_elements, wire_bytes};
 use tritongw_grpc::codec::{
-    InferOutput, InferResponse, Segments, decode_infer_request, encode_infer_response,
+    Envelope, InferOutput, InferResponse, Segments, decode_infer_request, encode_infer_response,
 };
 use tritongw_protocol::pb::model_infer_request::InferInputTensor;
 use tritongw_protocol::pb::model_infer_response::InferOutputTensor;
@@ -107,7 +107,7 @@ fn encode(outputs: &[InferOutput]) -> Segments {
         parameters: &[],
         outputs,
     };
-    encode_infer_response(&response, usize::MAX).expect("no limit is set")
+    encode_infer_response(&response, Envelope::Unary, usize::MAX).expect("no limit is set")
 }
 
 fn encode_with_prost(outputs: &[InferOutput]) -> Bytes {

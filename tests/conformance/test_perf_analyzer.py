@@ -90,6 +90,31 @@ def analyze(
     assert failures(server, model) == failed_before
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("concurrency", [1, 8])
+def test_perf_analyzer_on_a_stream(
+    server: Server, perf_analyzer: tools.PerfAnalyzer, tmp_path: Path, concurrency: int
+) -> None:
+    report = tmp_path / "report.csv"
+    data = tmp_path / "input.json"
+    data.write_text('{"data": [{"IN": {"content": [1, 2, 3], "shape": [3]}}]}')
+    command = [
+        *(str(perf_analyzer.binary), "-m", "responder", "-i", "grpc", "-u", server.grpc_address),
+        *("--streaming", "--async", "--input-data", str(data), "-f", str(report)),
+        *("--concurrency-range", str(concurrency), "--measurement-interval", "500"),
+        *("--stability-percentage", "999", "--max-trials", "3"),
+    ]
+    result = subprocess.run(
+        command, env=perf_analyzer.environment, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "rror" not in result.stderr, result.stderr
+    with report.open() as text:
+        row = next(csv.DictReader(text))
+    assert float(row["Inferences/Second"]) > 0
+    assert failures(server, "responder") == 0
+
+
 def failures(server: Server, model: str) -> int:
     """Return how many requests failed, by the server's statistics."""
     stats = server.http.get(f"/v2/models/{model}/stats").json["model_stats"][0]

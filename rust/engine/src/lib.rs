@@ -15,6 +15,7 @@ mod classification;
 pub mod clock;
 mod deferral;
 mod gathering;
+pub mod header_forward;
 mod host_metrics;
 mod instance;
 mod instance_slots;

@@ -18,6 +18,6 @@ pub use request::{
     InferInput, InferParameter, InferRequest, Parameters, RequestedOutput, decode_infer_request,
     peek_model,
 };
-pub use response::{InferOutput, InferResponse, MessageTooLarge, encode_infer_response};
+pub use response::{Envelope, InferOutput, InferResponse, MessageTooLarge, encode_infer_response};
 pub use segments::Segments;
 pub use wire::MalformedMessage;

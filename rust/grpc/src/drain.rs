@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
+use tokio::sync::watch;
 
 /// What a stop has to wait for.
 #[derive(Debug, Default)]
 pub(crate) struct Drain {
-    is_stopping: AtomicBool,
+    is_stopping: watch::Sender<bool>,
     pub(crate) requests: InflightCount,
     pub(crate) connections: InflightCount,
 }
@@ -15,11 +17,36 @@ pub(crate) struct Drain {
 impl Drain {
     /// Has inference refused from now on.
     pub(crate) fn stop(&self) {
-        self.is_stopping.store(true, Ordering::SeqCst);
+        self.is_stopping.send_replace(true);
     }
 
     pub(crate) fn is_stopping(&self) -> bool {
-        self.is_stopping.load(Ordering::SeqCst)
+        *self.is_stopping.borrow()
+    }
+
+    /// Waits until [`Self::stop`] is called.
+    pub(crate) fn stopped(&self) -> impl Future<Output = ()> + Send + 'static {
+        let mut is_stopping = self.is_stopping.subscribe();
+        async move {
+            // A drain that is gone has stopped.
+            let _ = is_stopping.wait_for(|is_stopping| *is_stopping).await;
+        }
+    }
+
+    /// Counts a call that outlives its handler, until what is returned is dropped.
+    pub(crate) fn enter_stream(self: &Arc<Self>) -> InflightStream {
+        std::mem::forget(self.requests.enter());
+        InflightStream(Arc::clone(self))
+    }
+}
+
+/// A stream under way, until dropped.
+#[derive(Debug)]
+pub(crate) struct InflightStream(Arc<Drain>);
+
+impl Drop for InflightStream {
+    fn drop(&mut self) {
+        self.0.requests.leave();
     }
 }
 
@@ -42,6 +69,14 @@ impl InflightCount {
         Inflight(self)
     }
 
+    fn leave(&self) {
+        let before = self.count.fetch_sub(1, Ordering::SeqCst);
+        if before == 1 && self.is_awaited.load(Ordering::SeqCst) {
+            let _guard = self.lock.lock();
+            self.idle.notify_all();
+        }
+    }
+
     /// Waits until nothing is under way, for at most `timeout`; returns whether that came.
     pub(crate) fn wait_until_idle(&self, timeout: Duration) -> bool {
         // INVARIANT: set before the count is read, and read by `leave` after the count was
@@ -58,11 +93,7 @@ impl InflightCount {
 
 impl Drop for Inflight<'_> {
     fn drop(&mut self) {
-        let before = self.0.count.fetch_sub(1, Ordering::SeqCst);
-        if before == 1 && self.0.is_awaited.load(Ordering::SeqCst) {
-            let _guard = self.0.lock.lock();
-            self.0.idle.notify_all();
-        }
+        self.0.leave();
     }
 }
 

@@ -62,6 +62,11 @@ impl MessageDecoder {
         self.piece = piece;
     }
 
+    /// Returns whether nothing is left of what was pushed.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.prefix_filled == 0 && self.piece.is_empty()
+    }
+
     /// Returns the next message, or `None` if it is not complete: without a copy if it lies in
     /// one piece, otherwise gathered in `memory` or on the heap.
     pub(crate) fn next_message(

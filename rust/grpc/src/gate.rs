@@ -48,10 +48,7 @@ pub(crate) fn admit(
         }
     }
     if is_stopping && method.is_inference() {
-        return Err(refused(
-            Code::Unavailable,
-            "GRPC server is shutting down and has stopped accepting new requests.",
-        ));
+        return Err(Refusal::Call(Status::shutting_down()));
     }
     Ok(method)
 }

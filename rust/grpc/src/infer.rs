@@ -15,9 +15,10 @@ use tritongw_engine::{
 use tritongw_types::{CName, DataType, Error, Result};
 
 use crate::codec::{
-    InferInput, InferOutput, InferRequest, InferResponse, MessageTooLarge, Segments,
+    Envelope, InferInput, InferOutput, InferRequest, InferResponse, MessageTooLarge, Segments,
     decode_infer_request, encode_infer_response, peek_model,
 };
+use crate::metadata_forward::Forward;
 use crate::slot::ResponseSlot;
 use crate::status::{Code, Status};
 use crate::version::parse_version;
@@ -38,28 +39,30 @@ pub(crate) fn memory_of_model(
 pub(crate) async fn model_infer(
     server: &Server,
     allocator: &Arc<HeapAllocator>,
+    forward: Forward<'_>,
     message: Bytes,
     max_message_size: usize,
     trace: impl FnOnce(&str) -> Option<Arc<InferenceTrace>>,
 ) -> Result<Segments, Status> {
-    let inference = Inference::start(server, allocator, &message, trace)?;
+    let inference = Inference::start(server, allocator, forward, &message, trace)?;
     // The inputs keep what they need of it.
     drop(message);
     let mut response = inference.response().await?;
-    encode(&mut response, max_message_size)
+    encode(&mut response, Envelope::Unary, max_message_size)
 }
 
 /// An inference under way; cancelled when dropped before its response has come.
 struct Inference {
     slot: Arc<ResponseSlot>,
     responder: Option<Arc<Responder>>,
-    classified: SmallVec<[(CName, NonZeroU64); 0]>,
+    classified: Classified,
 }
 
 impl Inference {
     fn start(
         server: &Server,
         allocator: &Arc<HeapAllocator>,
+        forward: Forward<'_>,
         message: &Bytes,
         trace: impl FnOnce(&str) -> Option<Arc<InferenceTrace>>,
     ) -> Result<Self, Status> {
@@ -74,13 +77,10 @@ impl Inference {
         let outputs = Outputs::of(server, &call)?;
         let trace = trace(model.name());
         let mut request = build_request(server, model, &call, message)?;
+        forward.apply(&mut request)?;
         request.set_trace(trace);
         let slot = Arc::new(ResponseSlot::new());
-        let allocator: Arc<dyn ResponseAllocator> = if outputs.places.is_empty() {
-            Arc::clone(allocator) as _
-        } else {
-            Arc::new(outputs.places)
-        };
+        let (allocator, classified) = outputs.split(allocator);
         let sink = Arc::clone(&slot);
         let responder = Arc::clone(request.set_response_handler(allocator, sink));
         server.infer(request).map_err(|(error, _)| error)?;
@@ -88,7 +88,7 @@ impl Inference {
         Ok(Self {
             slot,
             responder: Some(responder),
-            classified: outputs.classified,
+            classified,
         })
     }
 
@@ -113,7 +113,8 @@ impl Drop for Inference {
     }
 }
 
-fn build_request(
+/// Makes the engine's request out of a message.
+pub(crate) fn build_request(
     server: &Server,
     model: Arc<Model>,
     call: &InferRequest<'_>,
@@ -155,14 +156,17 @@ fn build_request(
 
 /// What a call asks for beside the request itself: where outputs go, and what becomes of them.
 #[derive(Debug, Default)]
-struct Outputs {
+pub(crate) struct Outputs {
     places: SharedMemoryAllocator,
-    classified: SmallVec<[(CName, NonZeroU64); 0]>,
+    classified: Classified,
 }
+
+/// Outputs of which a client wants the best classes, and how many.
+pub(crate) type Classified = SmallVec<[(CName, NonZeroU64); 0]>;
 
 impl Outputs {
     /// Reads the parameters of the requested outputs.
-    fn of(server: &Server, call: &InferRequest<'_>) -> Result<Self> {
+    pub(crate) fn of(server: &Server, call: &InferRequest<'_>) -> Result<Self> {
         let mut outputs = Self::default();
         for output in &call.outputs {
             let name = CName::new(output.name);
@@ -176,6 +180,21 @@ impl Outputs {
             }
         }
         Ok(outputs)
+    }
+}
+
+impl Outputs {
+    /// Returns who gives the outputs' memory, and what becomes of them.
+    pub(crate) fn split(
+        self,
+        heap: &Arc<HeapAllocator>,
+    ) -> (Arc<dyn ResponseAllocator>, Classified) {
+        let allocator: Arc<dyn ResponseAllocator> = if self.places.is_empty() {
+            Arc::clone(heap) as _
+        } else {
+            Arc::new(self.places)
+        };
+        (allocator, self.classified)
     }
 }
 
@@ -248,7 +267,15 @@ fn unknown_type(request: &InferenceRequest, input: &InferInput<'_>) -> Error {
     })
 }
 
-fn encode(response: &mut InferenceResponse, max_message_size: usize) -> Result<Segments, Status> {
+/// Writes a response into its message.
+///
+/// # Errors
+/// Its error; or that it is larger than a message may be, or does not lie in host memory.
+pub(crate) fn encode(
+    response: &mut InferenceResponse,
+    envelope: Envelope,
+    max_message_size: usize,
+) -> Result<Segments, Status> {
     if let Some(error) = response.error() {
         return Err(Status::from(error.clone()));
     }
@@ -263,7 +290,8 @@ fn encode(response: &mut InferenceResponse, max_message_size: usize) -> Result<S
         parameters: response.parameters(),
         outputs: &outputs,
     };
-    encode_infer_response(&message, max_message_size).map_err(|MessageTooLarge { size }| {
+    let encoded = encode_infer_response(&message, envelope, max_message_size);
+    encoded.map_err(|MessageTooLarge { size }| {
         let message =
             format!("SERVER: Sent message larger than max ({size} vs. {max_message_size})");
         Status::new(Code::ResourceExhausted, message)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 use tritongw_types::ApiGroup;
 
-/// A method of one of the two services.
+/// A method of one of the services.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Method {
     ServerLive,
@@ -26,13 +26,14 @@ pub(crate) enum Method {
     LogSettings,
     HealthCheck,
     HealthWatch,
+    Reflection,
 }
 
 const INFERENCE_SERVICE: &str = "inference.GRPCInferenceService";
 const HEALTH_SERVICE: &str = "grpc.health.v1.Health";
 
 /// The methods with their names on the wire; the one called most comes first.
-pub(crate) const METHODS: [(&str, &str, Method); 22] = [
+pub(crate) const METHODS: [(&str, &str, Method); 24] = [
     (INFERENCE_SERVICE, "ModelInfer", Method::ModelInfer),
     (INFERENCE_SERVICE, "ServerLive", Method::ServerLive),
     (INFERENCE_SERVICE, "ServerReady", Method::ServerReady),
@@ -99,6 +100,16 @@ pub(crate) const METHODS: [(&str, &str, Method); 22] = [
     (INFERENCE_SERVICE, "LogSettings", Method::LogSettings),
     (HEALTH_SERVICE, "Check", Method::HealthCheck),
     (HEALTH_SERVICE, "Watch", Method::HealthWatch),
+    (
+        "grpc.reflection.v1.ServerReflection",
+        "ServerReflectionInfo",
+        Method::Reflection,
+    ),
+    (
+        "grpc.reflection.v1alpha.ServerReflection",
+        "ServerReflectionInfo",
+        Method::Reflection,
+    ),
 ];
 
 impl Method {
@@ -119,7 +130,7 @@ impl Method {
             | Self::ModelReady
             | Self::HealthCheck
             | Self::HealthWatch => ApiGroup::Health,
-            Self::ServerMetadata | Self::ModelMetadata => ApiGroup::Metadata,
+            Self::ServerMetadata | Self::ModelMetadata | Self::Reflection => ApiGroup::Metadata,
             Self::ModelInfer | Self::ModelStreamInfer => ApiGroup::Inference,
             Self::ModelConfig => ApiGroup::ModelConfig,
             Self::ModelStatistics => ApiGroup::Statistics,

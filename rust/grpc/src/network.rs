@@ -3,20 +3,19 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use hyper::server::conn::http2::Builder;
 use tokio::runtime::{Builder as RuntimeBuilder, Runtime};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::watch;
 use tritongw_types::{Error, Result};
 
-use crate::connection;
+use crate::connection::ConnectionSettings;
 use crate::drain::Drain;
 use crate::service::Service;
-use crate::task::{StreamExecutor, spawn};
+use crate::task::spawn;
 
 /// What a network thread works with.
 pub(crate) struct NetworkThread {
-    pub(crate) builder: Builder<StreamExecutor>,
+    pub(crate) settings: ConnectionSettings,
     pub(crate) service: Arc<Service>,
     pub(crate) drain: Arc<Drain>,
     pub(crate) closing: watch::Receiver<bool>,
@@ -59,13 +58,13 @@ impl NetworkThread {
     async fn serve(self, mut sockets: UnboundedReceiver<TcpStream>) {
         spawn(tritongw_engine::gather_on_this_thread());
         while let Some(socket) = sockets.recv().await {
-            let builder = self.builder.clone();
+            let settings = self.settings.clone();
             let service = Arc::clone(&self.service);
             let closing = self.closing.clone();
             let drain = Arc::clone(&self.drain);
             spawn(async move {
                 let _inflight = drain.connections.enter();
-                connection::serve(socket, builder, service, closing).await;
+                settings.serve(socket, service, closing).await;
             });
         }
     }

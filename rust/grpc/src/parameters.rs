@@ -7,7 +7,7 @@
 use tritongw_engine::{InferenceRequest, SequenceFlags};
 use tritongw_types::{CName, CorrelationId, Error, ParameterValue, Result};
 
-use crate::codec::InferParameter;
+use crate::codec::{InferParameter, Parameters};
 
 const EMPTY_FINAL_RESPONSE: &str = "triton_enable_empty_final_response";
 
@@ -34,6 +34,14 @@ pub(crate) fn apply(
         _ => request.add_parameter(name, custom(name, value)?),
     }
     Ok(())
+}
+
+/// Returns whether the client wants to hear of the end of a decoupled request that comes without a
+/// response (P152).
+pub(crate) fn wants_empty_final(parameters: &Parameters<'_>) -> bool {
+    parameters
+        .iter()
+        .any(|(name, value)| *name == EMPTY_FINAL_RESPONSE && *value == InferParameter::Bool(true))
 }
 
 fn correlation_id(name: &str, value: InferParameter<'_>) -> Result<CorrelationId> {

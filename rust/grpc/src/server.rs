@@ -7,12 +7,18 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 use tritongw_engine::Server;
+use tritongw_engine::header_forward::HeaderForward;
 use tritongw_types::{Error, RestrictedApis, Result};
 
+use crate::compression::CompressionLevel;
+use crate::connection::ConnectionSettings;
 use crate::drain::Drain;
+use crate::keepalive::KeepaliveOptions;
 use crate::network::{NetworkThread, runtime};
+use crate::reflection::DescriptorIndex;
 use crate::service::Service;
-use crate::{connection, listener, task};
+use crate::tls::TlsOptions;
+use crate::{listener, task, tls};
 
 /// How long connections may take to end once their last call has.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -35,10 +41,18 @@ pub struct GrpcOptions {
     pub restricted_protocols: RestrictedApis,
     /// Calls that may be under way on one connection; more wait at the client.
     pub max_concurrent_streams: u32,
-    /// How often an idle client is asked whether it is there (`--grpc-keepalive-time`).
-    pub keepalive_interval: Option<Duration>,
-    /// How long its answer may take (`--grpc-keepalive-timeout`).
-    pub keepalive_timeout: Duration,
+    /// Responses of one decoupled request that may wait to be written, at least 1
+    /// (`--grpc-max-response-pool-size`).
+    pub max_response_pool_size: usize,
+    /// How inference responses are compressed (`--grpc-infer-response-compression-level`).
+    pub compression_level: CompressionLevel,
+    /// Metadata whose whole name matches this regular expression becomes request parameters
+    /// (`--grpc-header-forward-pattern`).
+    pub header_forward_pattern: Option<String>,
+    /// How long connections live.
+    pub keepalive: KeepaliveOptions,
+    /// How connections are encrypted; `None` for not at all (`--grpc-use-ssl`).
+    pub tls: Option<TlsOptions>,
 }
 
 impl Default for GrpcOptions {
@@ -51,8 +65,11 @@ impl Default for GrpcOptions {
             max_message_size: i32::MAX as usize,
             restricted_protocols: RestrictedApis::default(),
             max_concurrent_streams: 4096,
-            keepalive_interval: Some(Duration::from_secs(7200)),
-            keepalive_timeout: Duration::from_secs(20),
+            max_response_pool_size: i32::MAX as usize,
+            compression_level: CompressionLevel::None,
+            header_forward_pattern: None,
+            keepalive: KeepaliveOptions::default(),
+            tls: None,
         }
     }
 }
@@ -73,8 +90,18 @@ impl GrpcServer {
     /// Opens the port and serves `server` on it.
     ///
     /// # Errors
-    /// `Unavailable` if the address cannot be listened on, `Internal` if threads cannot start.
+    /// `Unavailable` if the address cannot be listened on, `InvalidArg` if a pattern is none or a
+    /// file of TLS cannot be used, `Internal` if threads cannot start.
     pub fn start(options: &GrpcOptions, server: &Arc<Server>) -> Result<Self> {
+        let header_forward = options
+            .header_forward_pattern
+            .as_deref()
+            .map(|pattern| HeaderForward::new(pattern).map(Arc::new))
+            .transpose()?;
+        let tls = options.tls.as_ref().map(tls::acceptor).transpose()?;
+        let reflection = Arc::new(DescriptorIndex::new(
+            tritongw_protocol::FILE_DESCRIPTOR_SET,
+        )?);
         let listener = listener::bind(options)?;
         let local_addr = listener.local_addr().map_err(no_listener)?;
         let drain = Arc::new(Drain::default());
@@ -90,12 +117,18 @@ impl GrpcServer {
             let listener = tokio::net::TcpListener::from_std(listener).map_err(no_listener)?;
             task::spawn(listener::accept(listener, sockets.clone()))
         };
-        let builder = connection::builder(options);
+        let settings = ConnectionSettings::new(options, tls);
         let mut threads = Vec::with_capacity(runtimes.len());
         for (index, (runtime, receiver)) in runtimes.into_iter().zip(receivers).enumerate() {
-            let service = Service::new(Arc::clone(server), Arc::clone(&drain), options);
+            let service = Service::new(
+                Arc::clone(server),
+                Arc::clone(&drain),
+                header_forward.clone(),
+                Arc::clone(&reflection),
+                options,
+            );
             let thread = NetworkThread {
-                builder: builder.clone(),
+                settings: settings.clone(),
                 service: Arc::new(service),
                 drain: Arc::clone(&drain),
                 closing: is_closing.clone(),

@@ -10,39 +10,64 @@ use hyper::body::Incoming;
 use hyper::{HeaderMap, Request, Response};
 use tritongw_engine::Server;
 use tritongw_engine::buffer::{HeapAllocator, RequestBuffer};
+use tritongw_engine::header_forward::HeaderForward;
 use tritongw_types::RestrictedApis;
 
-use crate::body::{GrpcBody, answer, http_refusal};
+use crate::body::{GrpcBody, answer, http_refusal, streaming_answer};
 use crate::call_trace::CallTrace;
 use crate::codec::Segments;
-use crate::compression::Encoding;
+use crate::compression::{CompressionLevel, Encoding};
 use crate::deadline::timeout_of;
 use crate::drain::Drain;
 use crate::gate::{Refusal, admit};
+use crate::metadata_forward::Forward;
 use crate::method::Method;
 use crate::panic_guard::guarded;
 use crate::receive::receive_message;
+use crate::reflection::{DescriptorIndex, ReflectionCall};
 use crate::server::GrpcOptions;
-use crate::status::{Code, Status};
+use crate::status::Status;
+use crate::stream::{StreamCall, StreamLimits, StreamShared};
 use crate::{control, infer, repository};
+
+/// Bytes of responses that may wait on one stream: a client that reads more slowly than its models
+/// answer holds them back (users would otherwise see the server's memory grow).
+const STREAM_QUEUE_SIZE: usize = 16 << 20;
 
 /// What the calls of one network thread share.
 pub(crate) struct Service {
-    server: Arc<Server>,
-    drain: Arc<Drain>,
-    allocator: Arc<HeapAllocator>,
-    max_message_size: usize,
+    shared: Arc<StreamShared>,
+    compression_level: CompressionLevel,
     restricted: RestrictedApis,
+    reflection: Arc<DescriptorIndex>,
 }
 
 impl Service {
-    pub(crate) fn new(server: Arc<Server>, drain: Arc<Drain>, options: &GrpcOptions) -> Self {
-        Self {
+    pub(crate) fn new(
+        server: Arc<Server>,
+        drain: Arc<Drain>,
+        header_forward: Option<Arc<HeaderForward>>,
+        reflection: Arc<DescriptorIndex>,
+        options: &GrpcOptions,
+    ) -> Self {
+        let limits = StreamLimits {
+            queued_bytes: STREAM_QUEUE_SIZE,
+            queued_per_request: options.max_response_pool_size.max(1),
+            open_requests: options.max_concurrent_streams as usize,
+        };
+        let shared = StreamShared {
             server,
             drain,
             allocator: Arc::new(HeapAllocator),
+            header_forward,
             max_message_size: options.max_message_size,
+            limits,
+        };
+        Self {
+            shared: Arc::new(shared),
+            compression_level: options.compression_level,
             restricted: options.restricted_protocols.clone(),
+            reflection,
         }
     }
 
@@ -52,18 +77,55 @@ impl Service {
         request: Request<Incoming>,
     ) -> Result<Response<GrpcBody>, Infallible> {
         let (head, body) = request.into_parts();
-        let _inflight = self.drain.requests.enter();
-        let is_stopping = self.drain.is_stopping() || self.server.is_exiting();
+        let StreamShared { server, drain, .. } = &*self.shared;
+        let _inflight = drain.requests.enter();
+        let is_stopping = drain.is_stopping() || server.is_exiting();
         Ok(match admit(&head, &self.restricted, is_stopping) {
+            Ok(Method::ModelStreamInfer) => self.stream(head.headers, body),
+            Ok(Method::Reflection) => self.reflect(&head.headers, body),
             Ok(method) => {
-                let mut trace = CallTrace::begin(self.server.traces());
-                let mut answer = answer(self.call(method, &head.headers, body, &mut trace).await);
+                let mut trace = CallTrace::begin(server.traces());
+                let result = self.call(method, &head.headers, body, &mut trace).await;
+                let mut answer = answer(result, self.encoding(method, &head.headers));
                 trace.send(&mut answer);
                 answer
             }
-            Err(Refusal::Call(status)) => answer(Err(status)),
+            Err(Refusal::Call(status)) => answer(Err(status), Encoding::Identity),
             Err(Refusal::Http(status)) => http_refusal(status),
         })
+    }
+
+    /// Starts a call with many messages in both directions.
+    fn stream(&self, headers: HeaderMap, body: Incoming) -> Response<GrpcBody> {
+        let encoding = match Encoding::of(&headers) {
+            Ok(encoding) => encoding,
+            Err(status) => return answer(Err(status), Encoding::Identity),
+        };
+        let answered_in = self.encoding(Method::ModelStreamInfer, &headers);
+        let timeout = timeout_of(&headers);
+        let inflight = self.shared.drain.enter_stream();
+        let source = StreamCall::start(&self.shared, headers, encoding, body);
+        streaming_answer(source, answered_in, timeout, inflight)
+    }
+
+    /// Starts a call that asks what the server offers.
+    fn reflect(&self, headers: &HeaderMap, body: Incoming) -> Response<GrpcBody> {
+        let encoding = match Encoding::of(headers) {
+            Ok(encoding) => encoding,
+            Err(status) => return answer(Err(status), Encoding::Identity),
+        };
+        let source = ReflectionCall::new(&self.reflection, encoding, body);
+        let inflight = self.shared.drain.enter_stream();
+        streaming_answer(source, Encoding::Identity, timeout_of(headers), inflight)
+    }
+
+    /// Returns how to compress the answer to a call (C056: only inference).
+    fn encoding(&self, method: Method, headers: &HeaderMap) -> Encoding {
+        if method.is_inference() {
+            Encoding::of_responses(self.compression_level, headers)
+        } else {
+            Encoding::Identity
+        }
     }
 
     async fn call(
@@ -77,27 +139,45 @@ impl Service {
         let work = guarded(async {
             let message = self.receive(method, encoding, body).await?;
             match method {
-                Method::ModelInfer => {
-                    let limit = self.max_message_size;
-                    infer::model_infer(&self.server, &self.allocator, message, limit, |model| {
-                        trace.received(self.server.traces(), model, headers)
-                    })
-                    .await
+                Method::ModelInfer => self.model_infer(headers, message, trace).await,
+                Method::RepositoryModelLoad => repository::load(&self.shared.server, message).await,
+                Method::RepositoryModelUnload => {
+                    repository::unload(&self.shared.server, message).await
                 }
-                Method::RepositoryModelLoad => repository::load(&self.server, message).await,
-                Method::RepositoryModelUnload => repository::unload(&self.server, message).await,
-                _ => control::call(&self.server, method, message),
+                _ => control::call(&self.shared.server, method, message),
             }
         });
         match timeout_of(headers) {
             None => work.await,
             Some(timeout) => {
-                let exceeded = || Status::new(Code::DeadlineExceeded, "Deadline Exceeded");
-                tokio::time::timeout(timeout, work)
-                    .await
-                    .unwrap_or_else(|_| Err(exceeded()))
+                let timed = tokio::time::timeout(timeout, work).await;
+                timed.unwrap_or_else(|_| Err(Status::deadline_exceeded()))
             }
         }
+    }
+
+    async fn model_infer(
+        &self,
+        headers: &HeaderMap,
+        message: Bytes,
+        trace: &mut CallTrace,
+    ) -> Result<Segments, Status> {
+        let StreamShared {
+            server,
+            allocator,
+            header_forward,
+            max_message_size,
+            ..
+        } = &*self.shared;
+        let forward = Forward {
+            pattern: header_forward.as_deref(),
+            headers,
+        };
+        let limit = *max_message_size;
+        infer::model_infer(server, allocator, forward, message, limit, |model| {
+            trace.received(server.traces(), model, headers)
+        })
+        .await
     }
 
     fn receive(
@@ -110,9 +190,9 @@ impl Service {
             if method != Method::ModelInfer {
                 return None;
             }
-            infer::memory_of_model(&self.server, beginning, size)
+            infer::memory_of_model(&self.shared.server, beginning, size)
         };
-        let limit = self.max_message_size;
+        let limit = self.shared.max_message_size;
         async move { receive_message(body, encoding, limit, &memory).await }
     }
 }

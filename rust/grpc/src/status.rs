@@ -12,11 +12,16 @@ pub(crate) const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-messag
 /// report that instead of the error (a Python traceback can be longer).
 const MAX_MESSAGE_LENGTH: usize = 7 * 1024;
 
+/// What a client is told when the server stops (P157).
+pub(crate) const SHUTTING_DOWN: &str =
+    "GRPC server is shutting down and has stopped accepting new requests.";
+
 /// Status codes of gRPC that this server sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Code {
     Ok = 0,
+    Cancelled = 1,
     Unknown = 2,
     DeadlineExceeded = 4,
     ResourceExhausted = 8,
@@ -47,6 +52,21 @@ impl Status {
     /// The message could not be read (Triton: gRPC's own answer to a failed parse).
     pub(crate) fn unreadable() -> Self {
         Self::new(Code::Internal, "Unable to parse request")
+    }
+
+    /// The client gave the call up.
+    pub(crate) fn cancelled() -> Self {
+        Self::new(Code::Cancelled, "the call was cancelled")
+    }
+
+    /// The server stops.
+    pub(crate) fn shutting_down() -> Self {
+        Self::new(Code::Unavailable, SHUTTING_DOWN)
+    }
+
+    /// The call took longer than the client wanted to wait.
+    pub(crate) fn deadline_exceeded() -> Self {
+        Self::new(Code::DeadlineExceeded, "Deadline Exceeded")
     }
 
     #[cfg(test)]

@@ -225,7 +225,11 @@ impl InferenceResponseSender {
         self.outlet.note(response.is_some(), flags)?;
         self.outlet
             .send(py, response.as_ref().map(Bound::get), flags)?;
-        self.outlet.reply.flush();
+        let Outlet { reply, index, .. } = &*self.outlet;
+        reply.flush();
+        if flags != FINAL {
+            py.detach(|| reply.wait_for_room(*index));
+        }
         Ok(())
     }
 

@@ -309,14 +309,16 @@ impl ServeArgs {
     }
 
     pub(crate) fn grpc_options(&self) -> Option<GrpcOptions> {
-        let keepalive = self.grpc.keepalive();
         self.allows_grpc().then(|| GrpcOptions {
             address: self.grpc.grpc_address.clone(),
             port: self.grpc.grpc_port,
             reuse_port: self.grpc.reuse_grpc_port,
             thread_count: self.grpc.grpc_infer_thread_count,
-            keepalive_interval: Some(keepalive.time),
-            keepalive_timeout: keepalive.timeout,
+            max_response_pool_size: self.grpc.grpc_max_response_pool_size as usize,
+            compression_level: self.grpc.grpc_infer_response_compression_level,
+            header_forward_pattern: self.grpc.header_forward_pattern().cloned(),
+            keepalive: self.grpc.keepalive(),
+            tls: self.grpc.tls(),
             restricted_protocols: self.grpc.restricted_apis.clone(),
             ..GrpcOptions::default()
         })

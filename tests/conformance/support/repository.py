@@ -77,6 +77,13 @@ COMMANDS = PythonModel(
     "commands", {"COMMAND": "TYPE_STRING [ 1 ]"}, {"ANSWER": "TYPE_STRING [ 1 ]"}
 )
 
+RESPONDER = PythonModel(
+    "responder",
+    {"IN": "TYPE_INT32 [ -1 ]"},
+    {"OUT": "TYPE_INT32 [ 1 ]"},
+    "model_transaction_policy { decoupled: true }",
+)
+
 MODELS: dict[str, PythonModel] = {
     **{f"echo_{kind.name.lower()}": echo(f"{kind.config_name} [ -1 ]") for kind in DATA_TYPES},
     **{
@@ -115,6 +122,7 @@ MODELS: dict[str, PythonModel] = {
         {"DESCRIPTION": "TYPE_STRING [ 1 ]"},
         _BATCHED,
     ),
+    "responder": RESPONDER,
     "batching": PythonModel(
         "arithmetic",
         {"INPUT0": "TYPE_INT32 [ -1 ]", "INPUT1": "TYPE_FP32 [ 2 ] optional: true"},

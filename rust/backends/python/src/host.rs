@@ -151,6 +151,10 @@ pub trait BatchReply: Send + Sync {
     /// Sees that what was sent is noticed at once; the end of an execution does so too.
     fn flush(&self);
 
+    /// Blocks while the client of the request at `index` reads more slowly than the model answers:
+    /// called between two responses. Returns at once if the request was given up.
+    fn wait_for_room(&self, index: usize);
+
     /// Returns whether the client gave the request up. May block for a moment.
     fn is_cancelled(&self, index: usize) -> bool;
 

@@ -2,6 +2,7 @@
 use std::fmt;
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 use tritongw_types::{CName, DataType, Parameter, ParameterValue, Shape};
 
 use super::segments::Segments;
@@ -12,6 +13,21 @@ use crate::framing::PREFIX_LENGTH;
 
 /// Tensors up to this size are copied behind the head: cheaper than one more piece to write.
 const COPY_LIMIT: usize = 1024;
+
+/// In which message a `ModelInferResponse` travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Envelope {
+    /// By itself: the answer to `ModelInfer`.
+    Unary,
+    /// As `infer_response` of a `ModelStreamInferResponse`.
+    Stream,
+}
+
+/// The field `infer_response` of `ModelStreamInferResponse`.
+const INFER_RESPONSE: u32 = 2;
+
+/// Room for what comes before the response: the prefix, and of a stream tag and length.
+const FRONT: usize = PREFIX_LENGTH + 6;
 
 /// What a `ModelInferResponse` tells (P139).
 #[derive(Clone, Debug)]
@@ -60,17 +76,18 @@ impl fmt::Display for MessageTooLarge {
 
 impl std::error::Error for MessageTooLarge {}
 
-/// Writes a `ModelInferResponse` with its gRPC prefix. Large tensors become pieces of their own,
-/// shared with their owner.
+/// Writes a `ModelInferResponse` in its message, with gRPC's prefix. Large tensors become pieces of
+/// their own, shared with their owner.
 ///
 /// # Errors
 /// If the message would be larger than `max_size` or than the prefix can tell.
 pub fn encode_infer_response(
     response: &InferResponse<'_>,
+    envelope: Envelope,
     max_size: usize,
 ) -> Result<Segments, MessageTooLarge> {
     let mut head = Vec::with_capacity(head_capacity(response));
-    head.extend_from_slice(&[0; PREFIX_LENGTH]);
+    head.extend_from_slice(&[0; FRONT]);
     put_head(&mut head, response);
     // Where in the head each large tensor belongs.
     let mut inserted: Vec<(usize, &Bytes)> = Vec::new();
@@ -84,18 +101,34 @@ pub fn encode_infer_response(
             inserted.push((head.len(), &output.data));
         }
     }
-    size += head.len() - PREFIX_LENGTH;
-    let length = u32::try_from(size).ok().filter(|_| size <= max_size);
-    let Some(length) = length else {
-        return Err(MessageTooLarge { size });
-    };
-    head[1..PREFIX_LENGTH].copy_from_slice(&length.to_be_bytes());
-    Ok(interleave(&Bytes::from(head), &inserted))
+    size += head.len() - FRONT;
+    let front = front(size, envelope, max_size)?;
+    let start = FRONT - front.len();
+    head[start..FRONT].copy_from_slice(&front);
+    Ok(interleave(&Bytes::from(head), start, &inserted))
 }
 
-fn interleave(head: &Bytes, inserted: &[(usize, &Bytes)]) -> Segments {
+/// Returns what comes before a response of `size` bytes.
+fn front(
+    size: usize,
+    envelope: Envelope,
+    max_size: usize,
+) -> Result<SmallVec<[u8; FRONT]>, MessageTooLarge> {
+    let mut field = Vec::new();
+    if envelope == Envelope::Stream {
+        put_length(&mut field, INFER_RESPONSE, size);
+    }
+    let size = size + field.len();
+    let length = u32::try_from(size).ok().filter(|_| size <= max_size);
+    let length = length.ok_or(MessageTooLarge { size })?;
+    let mut front = SmallVec::from_slice(&[0]);
+    front.extend_from_slice(&length.to_be_bytes());
+    front.extend_from_slice(&field);
+    Ok(front)
+}
+
+fn interleave(head: &Bytes, mut start: usize, inserted: &[(usize, &Bytes)]) -> Segments {
     let mut segments = Segments::default();
-    let mut start = 0;
     for &(end, data) in inserted {
         segments.push(head.slice(start..end));
         segments.push(data.clone());

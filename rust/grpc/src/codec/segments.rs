@@ -21,6 +21,12 @@ impl Segments {
         }
     }
 
+    /// Adds all pieces of `other` at the end.
+    pub fn append(&mut self, mut other: Self) {
+        self.remaining += other.remaining;
+        self.pieces.append(&mut other.pieces);
+    }
+
     /// Returns how many pieces are left.
     pub fn piece_count(&self) -> usize {
         self.pieces.len()

@@ -388,11 +388,22 @@ proptest! {
             parameters: &parameters,
             outputs: &outputs,
         };
-        let mut framed = encode_infer_response(&response, usize::MAX).expect("it fits");
+        let mut framed = encode_infer_response(&response, Envelope::Unary, usize::MAX).expect("it fits");
         prop_assert_eq!(framed.get_u8(), 0);
         prop_assert_eq!(framed.get_u32() as usize, framed.remaining());
         let decoded = ModelInferResponse::decode(&mut framed).expect("prost can read it");
-        prop_assert_eq!(decoded, expected_response(&response));
+        let expected = expected_response(&response);
+        prop_assert_eq!(&decoded, &expected);
+        let mut framed =
+            encode_infer_response(&response, Envelope::Stream, usize::MAX).expect("it fits");
+        prop_assert_eq!(framed.get_u8(), 0);
+        prop_assert_eq!(framed.get_u32() as usize, framed.remaining());
+        let decoded = pb::ModelStreamInferResponse::decode(&mut framed).expect("prost can read it");
+        let expected = pb::ModelStreamInferResponse {
+            error_message: String::new(),
+            infer_response: Some(expected),
+        };
+        prop_assert_eq!(decoded, expected);
     }
 }
 
@@ -537,11 +548,12 @@ fn large_tensors_are_written_from_where_they_lie() {
         parameters: &[],
         outputs: &outputs,
     };
-    let mut segments = encode_infer_response(&response, 200_000).expect("it fits");
+    let mut segments = encode_infer_response(&response, Envelope::Unary, 200_000).expect("it fits");
     assert_eq!(segments.piece_count(), 3);
     let size = segments.remaining() - PREFIX_LENGTH;
     segments.advance(segments.chunk().len());
     assert_eq!(segments.chunk().as_ptr(), large.as_ptr());
-    let refusal = encode_infer_response(&response, size - 1).expect_err("one byte too large");
+    let refusal = encode_infer_response(&response, Envelope::Unary, size - 1)
+        .expect_err("one byte too large");
     assert_eq!(refusal, MessageTooLarge { size });
 }

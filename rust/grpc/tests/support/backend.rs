@@ -10,10 +10,12 @@ use tritongw_engine::backend::{
 };
 use tritongw_engine::batch::{Batch, ExecutionPermit};
 use tritongw_engine::buffer::{RequestBuffer, RequestMemory};
-use tritongw_engine::{ComputeTimings, InferenceRequest, InferenceResponse};
+use tritongw_engine::{
+    ComputeTimings, InferenceRequest, InferenceResponse, Responder, ResponseFlags,
+};
 use tritongw_types::{Error, Result};
 
-/// A request to the model `hold`, until the test answers it.
+/// A request to a model whose name ends in `hold`, until the test answers it.
 pub struct Held {
     pub request: Box<InferenceRequest>,
     _permit: Option<ExecutionPermit>,
@@ -22,6 +24,27 @@ pub struct Held {
 impl Held {
     pub fn answer(self) {
         answer(self.request);
+    }
+
+    pub fn id(&self) -> &str {
+        self.request.id()
+    }
+
+    pub fn responder(&self) -> &Arc<Responder> {
+        self.request.responder()
+    }
+
+    /// Answers with the request's inputs; more responses follow.
+    pub fn answer_once(&self) {
+        let response = echo(&self.request).expect("the request is right");
+        let sent = self.responder().send(Some(response), ResponseFlags::NONE);
+        sent.expect("the final response was not sent");
+    }
+
+    /// Ends the request without a response.
+    pub fn end(&self) {
+        let sent = self.responder().send(None, ResponseFlags::FINAL);
+        sent.expect("the final response was not sent");
     }
 }
 
@@ -100,7 +123,7 @@ struct ProbeInstance {
 impl BackendInstance for ProbeInstance {
     fn placement(&self) -> Placement {
         match self.name.as_str() {
-            "hold" => Placement::Async { max_inflight: 2 },
+            "hold" | "decoupled_hold" => Placement::Async { max_inflight: 8 },
             "batched" => Placement::Dedicated,
             _ => Placement::Inline,
         }
@@ -110,13 +133,10 @@ impl BackendInstance for ProbeInstance {
         if self.name == "fail" {
             return Err(Error::not_found("nothing here: 100%\nreally"));
         }
-        let mut permit = if self.name == "hold" {
-            batch.take_permit()
-        } else {
-            None
-        };
+        let is_held = self.name.ends_with("hold");
+        let mut permit = if is_held { batch.take_permit() } else { None };
         for request in batch.take_requests() {
-            if self.name == "hold" {
+            if is_held {
                 let held = Held {
                     request,
                     _permit: permit.take(),

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming};
 use hyper::client::conn::http2::{SendRequest, handshake};
@@ -16,6 +16,7 @@ use hyper::{HeaderMap, Request, Response};
 use hyper_util::rt::TokioIo;
 use prost::Message;
 use tokio::runtime::Runtime;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
 
 use super::PATIENCE;
@@ -25,6 +26,8 @@ pub struct Frames {
     frames: VecDeque<Bytes>,
     /// Whether the call is left open after the last frame.
     stays_open: bool,
+    /// Frames that a test sends later, until it drops its end.
+    later: Option<UnboundedReceiver<Bytes>>,
 }
 
 impl Body for Frames {
@@ -33,11 +36,17 @@ impl Body for Frames {
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
+        context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        match self.frames.pop_front() {
-            Some(frame) => Poll::Ready(Some(Ok(Frame::data(frame)))),
-            None if self.stays_open => Poll::Pending,
+        if let Some(frame) = self.frames.pop_front() {
+            return Poll::Ready(Some(Ok(Frame::data(frame))));
+        }
+        let stays_open = self.stays_open;
+        match &mut self.later {
+            Some(later) => later
+                .poll_recv(context)
+                .map(|frame| frame.map(|frame| Ok(Frame::data(frame)))),
+            None if stays_open => Poll::Pending,
             None => Poll::Ready(None),
         }
     }
@@ -58,6 +67,7 @@ impl Call {
         let body = Frames {
             frames: frames.into_iter().collect(),
             stays_open: false,
+            later: None,
         };
         let request = Request::post(format!("http://localhost{path}"))
             .header("content-type", "application/grpc")
@@ -217,10 +227,123 @@ impl Client {
         task
     }
 
+    /// Starts a call of the inference service with many messages.
+    pub fn stream(&mut self, call: Call) -> StreamCall {
+        let (sender, receiver) = unbounded_channel();
+        let mut request = call.request;
+        request.body_mut().later = Some(receiver);
+        let response = self.sender.send_request(request);
+        let response = self.within_patience(response).expect("an answer");
+        let (head, body) = response.into_parts();
+        StreamCall {
+            requests: Some(sender),
+            body,
+            headers: head.headers,
+            received: BytesMut::new(),
+        }
+    }
+
+    /// Waits for what a stream gives next.
+    pub fn next(&self, stream: &mut StreamCall) -> Given {
+        self.within_patience(stream.next())
+    }
+
+    /// Waits for a stream's next message.
+    pub fn next_message<M: Message + Default>(&self, stream: &mut StreamCall) -> M {
+        match self.next(stream) {
+            Given::Message(message, false) => M::decode(message).expect("a message of this type"),
+            other => panic!("expected a plain message, got {other:?}"),
+        }
+    }
+
+    /// Waits for the end of a stream, before which no message may come.
+    pub fn end(&self, stream: &mut StreamCall) -> (u8, String) {
+        match self.next(stream) {
+            Given::End(code, text) => (code, text),
+            message => panic!("expected the end, got {message:?}"),
+        }
+    }
+
+    /// Waits for what a stream gives next; returns whether it breaks off.
+    pub fn is_broken(&self, stream: &mut StreamCall) -> bool {
+        let frame = self.within_patience(stream.body.frame());
+        frame.is_none_or(|frame| frame.is_err())
+    }
+
+    fn within_patience<T>(&self, future: impl Future<Output = T>) -> T {
+        self.runtime
+            .block_on(async { tokio::time::timeout(PATIENCE, future).await })
+            .expect("in time")
+    }
+
     /// Makes a round trip: what was sent before has been read by the server then.
     pub fn settle(&mut self) {
         let answer = self.send(Call::new("/inference.GRPCInferenceService/ServerLive", &[]));
         assert_eq!(answer.code(), 0);
+    }
+}
+
+/// A call with many messages in both directions. Dropping it gives the call up.
+pub struct StreamCall {
+    requests: Option<UnboundedSender<Bytes>>,
+    body: Incoming,
+    pub headers: HeaderMap,
+    received: BytesMut,
+}
+
+/// What a stream gave next.
+#[derive(Debug)]
+pub enum Given {
+    /// A message, and whether it was compressed.
+    Message(Bytes, bool),
+    /// The end: code and text.
+    End(u8, String),
+}
+
+impl StreamCall {
+    /// Sends one message.
+    pub fn send(&self, message: &impl Message) {
+        let requests = self.requests.as_ref().expect("the call is not half closed");
+        let frame = frame(0, &message.encode_to_vec());
+        requests.send(frame).expect("the call is under way");
+    }
+
+    pub fn half_close(&mut self) {
+        self.requests = None;
+    }
+
+    async fn next(&mut self) -> Given {
+        loop {
+            if let Some(given) = self.take_message() {
+                return given;
+            }
+            let frame = self.body.frame().await.expect("trailers come last");
+            match frame.expect("a whole answer").into_data() {
+                Ok(data) => self.received.extend_from_slice(&data),
+                Err(frame) => {
+                    let trailers = frame.into_trailers().expect("data or trailers");
+                    let answer = Answer {
+                        http_status: 200,
+                        headers: HeaderMap::new(),
+                        trailers: Some(trailers),
+                        body: Bytes::new(),
+                    };
+                    return Given::End(answer.code(), answer.text());
+                }
+            }
+        }
+    }
+
+    fn take_message(&mut self) -> Option<Given> {
+        let prefix = self.received.first_chunk::<5>()?;
+        let is_compressed = prefix[0] == 1;
+        let length = u32::from_be_bytes([prefix[1], prefix[2], prefix[3], prefix[4]]) as usize;
+        if self.received.len() < 5 + length {
+            return None;
+        }
+        self.received.advance(5);
+        let message = self.received.split_to(length).freeze();
+        Some(Given::Message(message, is_compressed))
     }
 }
 

@@ -28,7 +28,7 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 type Tensor = (&'static str, &'static str);
 
 /// Models of the repository: name, `max_batch_size`, tensors.
-const MODELS: [(&str, u32, &[Tensor]); 9] = [
+pub const MODELS: [(&str, u32, &[Tensor]); 10] = [
     ("add_sub", 0, &[("FP32", "4"), ("FP32", "4")]),
     ("batched", 8, &[("FP32", "4"), ("INT32", "1")]),
     ("id_fp32", 0, &[("FP32", "-1")]),
@@ -38,6 +38,7 @@ const MODELS: [(&str, u32, &[Tensor]); 9] = [
     ("hold", 0, &[("FP32", "-1")]),
     ("fail", 0, &[("FP32", "-1")]),
     ("decoupled", 0, &[("FP32", "-1")]),
+    ("decoupled_hold", 0, &[("FP32", "-1")]),
 ];
 
 pub struct Fixture {
@@ -102,7 +103,7 @@ fn config(name: &str, max_batch_size: u32, tensors: &[Tensor]) -> String {
         config.push_str(&format!("input [ {{ name: \"INPUT{i}\" {tensor} }} ]\n"));
         config.push_str(&format!("output [ {{ name: \"OUTPUT{i}\" {tensor} }} ]\n"));
     }
-    if name == "decoupled" {
+    if name.starts_with("decoupled") {
         config.push_str("model_transaction_policy { decoupled: true }\n");
     }
     config.push_str("instance_group [ { kind: KIND_CPU } ]\n");

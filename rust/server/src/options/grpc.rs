@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgAction, Args};
+use tritongw_grpc::{CompressionLevel, KeepaliveOptions, TlsOptions};
 use tritongw_types::RestrictedApis;
 
 use super::restricted::RestrictedOption;
@@ -13,40 +14,6 @@ const RESTRICTED: RestrictedOption = RestrictedOption {
     noun: "protocol",
     header_prefix: "triton-grpc-protocol-",
 };
-
-/// How hard responses are compressed (C056).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum CompressionLevel {
-    None,
-    Low,
-    Medium,
-    High,
-}
-
-/// Files of the TLS service (C053-C055); empty names are left out.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct GrpcTls {
-    pub(crate) server_cert: Option<PathBuf>,
-    pub(crate) server_key: Option<PathBuf>,
-    pub(crate) root_cert: Option<PathBuf>,
-    /// Whether clients must show a certificate.
-    pub(crate) is_mutual: bool,
-}
-
-/// How connections are kept and ended (C057-C064).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct GrpcKeepalive {
-    pub(crate) time: Duration,
-    pub(crate) timeout: Duration,
-    pub(crate) permit_without_calls: bool,
-    /// 0 is without limit.
-    pub(crate) max_pings_without_data: u32,
-    pub(crate) min_recv_ping_interval_without_data: Duration,
-    /// 0 is without limit.
-    pub(crate) max_ping_strikes: u32,
-    pub(crate) max_connection_age: Option<Duration>,
-    pub(crate) max_connection_age_grace: Option<Duration>,
-}
 
 /// The gRPC service.
 #[derive(Debug, Args)]
@@ -181,10 +148,10 @@ impl GrpcArgs {
     }
 
     /// Returns the files of the TLS service, `None` if it is plain.
-    pub(crate) fn tls(&self) -> Option<GrpcTls> {
+    pub(crate) fn tls(&self) -> Option<TlsOptions> {
         let given =
             |path: &Option<PathBuf>| path.clone().filter(|path| !path.as_os_str().is_empty());
-        (self.grpc_use_ssl || self.grpc_use_ssl_mutual).then(|| GrpcTls {
+        (self.grpc_use_ssl || self.grpc_use_ssl_mutual).then(|| TlsOptions {
             server_cert: given(&self.grpc_server_cert),
             server_key: given(&self.grpc_server_key),
             root_cert: given(&self.grpc_root_cert),
@@ -192,15 +159,16 @@ impl GrpcArgs {
         })
     }
 
-    pub(crate) fn keepalive(&self) -> GrpcKeepalive {
-        GrpcKeepalive {
-            time: milliseconds(self.grpc_keepalive_time),
+    pub(crate) fn keepalive(&self) -> KeepaliveOptions {
+        let min_ping_interval = self.grpc_http2_min_recv_ping_interval_without_data;
+        KeepaliveOptions {
+            // gRPC takes the largest number for never.
+            time: Some(self.grpc_keepalive_time)
+                .filter(|time| *time != i32::MAX)
+                .map(milliseconds),
             timeout: milliseconds(self.grpc_keepalive_timeout),
-            permit_without_calls: self.grpc_keepalive_permit_without_calls,
-            max_pings_without_data: self.grpc_http2_max_pings_without_data,
-            min_recv_ping_interval_without_data: Duration::from_millis(
-                self.grpc_http2_min_recv_ping_interval_without_data.into(),
-            ),
+            permits_without_calls: self.grpc_keepalive_permit_without_calls,
+            min_ping_interval: Duration::from_millis(min_ping_interval.into()),
             max_ping_strikes: self.grpc_http2_max_ping_strikes,
             max_connection_age: self.grpc_max_connection_age.map(milliseconds),
             max_connection_age_grace: self.grpc_max_connection_age_grace.map(milliseconds),

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tritongw_engine::ModelControlMode;
+use tritongw_grpc::{CompressionLevel, TlsOptions};
 use tritongw_types::ApiGroup;
 
-use super::grpc::{CompressionLevel, GrpcTls};
 use super::rate_limiter::{RateLimitMode, RateLimiterResource};
 use super::trace::{TraceLevels, TraceMode};
 use super::*;
@@ -493,7 +493,7 @@ fn grpc_options_are_typed() {
         "--grpc-keepalive-time=5",
         "--grpc-max-connection-age=7",
     ]);
-    let tls = GrpcTls {
+    let tls = TlsOptions {
         server_cert: Some("cert".into()),
         server_key: None,
         root_cert: Some("root".into()),
@@ -506,7 +506,7 @@ fn grpc_options_are_typed() {
         CompressionLevel::High
     );
     let keepalive = given.grpc.keepalive();
-    assert_eq!(keepalive.time, Duration::from_millis(5));
+    assert_eq!(keepalive.time, Some(Duration::from_millis(5)));
     assert_eq!(keepalive.timeout, Duration::from_secs(20));
     assert_eq!(keepalive.max_connection_age, Some(Duration::from_millis(7)));
     assert_eq!(keepalive.max_connection_age_grace, None);

@@ -2,7 +2,6 @@
 //! Options whose feature is not there yet: nobody is to believe that they work.
 
 use super::ServeArgs;
-use super::grpc::CompressionLevel;
 use super::rate_limiter::RateLimitMode;
 
 /// What becomes of an option without its feature.
@@ -29,19 +28,6 @@ pub(super) struct Findings {
 }
 
 const UNAVAILABLE: &[Unavailable] = &[
-    refuse("grpc-use-ssl", |args| args.grpc.tls().is_some()),
-    warn("grpc-header-forward-pattern", |args| {
-        args.grpc.header_forward_pattern().is_some()
-    }),
-    warn("grpc-infer-response-compression-level", |args| {
-        args.grpc.grpc_infer_response_compression_level != CompressionLevel::None
-    }),
-    warn("grpc-max-response-pool-size", |args| {
-        args.grpc.grpc_max_response_pool_size != i32::MAX.unsigned_abs()
-    }),
-    warn("grpc-max-connection-age", |args| {
-        args.grpc.keepalive().max_connection_age.is_some()
-    }),
     refuse("allow-sagemaker", |args| args.sagemaker.allow_sagemaker),
     refuse("allow-vertex-ai", ServeArgs::allows_vertex_ai),
     warn("cache-config", |args| !args.cache_config().is_empty()),

@@ -117,6 +117,12 @@ impl BatchReply for InProcessReply {
 
     fn flush(&self) {}
 
+    fn wait_for_room(&self, index: usize) {
+        if let Some(responder) = self.batch.responder(index) {
+            responder.wait_for_room();
+        }
+    }
+
     fn is_cancelled(&self, index: usize) -> bool {
         self.batch.is_cancelled(index)
     }

@@ -2,6 +2,7 @@
 //! A batch that a host executes: answers its requests, each exactly once.
 
 use std::fmt;
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tritongw_engine::batch::{Batch, ExecutionPermit, Requests};
@@ -162,6 +163,13 @@ impl OpenBatch {
         for request in open {
             request.finish(Err(error.clone()), &timings);
         }
+    }
+
+    /// Returns the responder of the request at `index`, if it is still open.
+    pub(crate) fn responder(&self, index: usize) -> Option<Arc<Responder>> {
+        let state = self.state.lock();
+        let request = state.requests.get(index).and_then(Option::as_ref);
+        request.map(|request| Arc::clone(request.responder()))
     }
 
     /// Returns whether the request at `index` was given up by its client.

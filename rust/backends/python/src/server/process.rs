@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::{Child, Command, ExitStatus};
+use std::sync::Arc;
 
 use rustix::process::{Pid, PidfdFlags, Signal};
 
@@ -16,7 +17,7 @@ pub(crate) struct WorkerProcess {
     child: Child,
     pidfd: OwnedFd,
     /// The control socket's end of the server.
-    pub(crate) control: ControlSocket,
+    pub(crate) control: Arc<ControlSocket>,
 }
 
 impl WorkerProcess {
@@ -45,7 +46,7 @@ impl WorkerProcess {
             Ok(pidfd) => Ok(Self {
                 child,
                 pidfd,
-                control,
+                control: Arc::new(control),
             }),
             Err(error) => {
                 child.kill()?;

@@ -219,10 +219,32 @@ impl Supervisor {
                     );
                 }
             }
+            ToServer::WaitForRoom {
+                token,
+                batch,
+                index,
+            } => self.tell_when_room(worker, token, batch, index),
             ToServer::Log(line) => write_log(&line),
             ToServer::Started | ToServer::Failed { .. } | ToServer::Completed { .. } => {
                 log::warn!("the worker of '{}' speaks out of turn", self.instance_name);
             }
+        }
+    }
+
+    /// Lets the worker go on with a request once its client keeps up.
+    fn tell_when_room(&self, worker: &Worker, token: u64, batch: u64, index: u32) {
+        let control = Arc::clone(&worker.process.control);
+        let instance_name = Arc::clone(&self.instance_name);
+        let resume = move || {
+            if let Err(error) = control.try_send(&ToWorker::Room { token }) {
+                log::warn!("failed to let the worker of '{instance_name}' go on: {error}");
+            }
+        };
+        let batch = worker.connection.batch(batch);
+        match batch.and_then(|batch| batch.responder(index as usize)) {
+            Some(responder) => responder.when_room(Box::new(resume)),
+            // Answered for good: nobody is held back.
+            None => resume(),
         }
     }
 

@@ -19,7 +19,7 @@ use super::memory::SharedMemory;
 use crate::host::ModelSource;
 
 /// Changes with every change of frames or messages: a worker may come from another installation.
-pub(crate) const PROTOCOL_VERSION: u32 = 1;
+pub(crate) const PROTOCOL_VERSION: u32 = 2;
 
 /// Longest message that travels in the packet itself; the kernel takes some 200 KiB.
 const PACKET_LIMIT: usize = 64 * 1024;
@@ -36,6 +36,8 @@ pub(crate) enum ToWorker {
     CompleteConfig(StartOrder),
     /// Answers [`ToServer::IsCancelled`].
     Cancelled { token: u64, is_cancelled: bool },
+    /// Answers [`ToServer::WaitForRoom`]; comes late if the client is slow.
+    Room { token: u64 },
 }
 
 /// What a worker has to do.
@@ -60,6 +62,8 @@ pub(crate) enum ToServer {
     Log(LogLine),
     /// Asks whether a request was given up.
     IsCancelled { token: u64, batch: u64, index: u32 },
+    /// Asks to hear when the client of a request has read enough to be sent more.
+    WaitForRoom { token: u64, batch: u64, index: u32 },
 }
 
 /// A line for the log.
@@ -103,6 +107,12 @@ impl ControlSocket {
         self.0
     }
 
+    /// Sends a short message unless that would have to wait: for threads that must not be held up.
+    pub(crate) fn try_send(&self, message: &impl Serialize) -> io::Result<()> {
+        let text = serde_json::to_vec(message)?;
+        self.send_with(&text, &[], SendFlags::NOSIGNAL | SendFlags::DONTWAIT)
+    }
+
     /// Sends a message with descriptors.
     pub(crate) fn send(&self, message: &impl Serialize, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
         let text = serde_json::to_vec(message)?;
@@ -121,18 +131,17 @@ impl ControlSocket {
     }
 
     fn send_packet(&self, data: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+        self.send_with(data, fds, SendFlags::NOSIGNAL)
+    }
+
+    fn send_with(&self, data: &[u8], fds: &[BorrowedFd<'_>], flags: SendFlags) -> io::Result<()> {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
         let mut ancillary = SendAncillaryBuffer::new(&mut space);
         if !fds.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(fds)) {
             return Err(io::Error::other("too many descriptors for one message"));
         }
         loop {
-            let sent = rustix::net::sendmsg(
-                &self.0,
-                &[IoSlice::new(data)],
-                &mut ancillary,
-                SendFlags::NOSIGNAL,
-            );
+            let sent = rustix::net::sendmsg(&self.0, &[IoSlice::new(data)], &mut ancillary, flags);
             match sent {
                 Ok(_) => return Ok(()),
                 Err(rustix::io::Errno::INTR) => {}

@@ -42,6 +42,24 @@ impl Link {
 
     /// Asks whether a request was given up; blocks until the server answers.
     pub(super) fn is_cancelled(&self, batch: u64, index: u32) -> bool {
+        self.ask(|token| ToServer::IsCancelled {
+            token,
+            batch,
+            index,
+        })
+    }
+
+    /// Blocks until the client of a request can be sent more.
+    pub(super) fn wait_for_room(&self, batch: u64, index: u32) {
+        self.ask(|token| ToServer::WaitForRoom {
+            token,
+            batch,
+            index,
+        });
+    }
+
+    /// Asks something and blocks until the server answers; false if it cannot be asked.
+    fn ask(&self, question: impl FnOnce(u64) -> ToServer) -> bool {
         let (sender, answer) = sync_channel(1);
         let token = {
             let mut questions = self.questions.lock();
@@ -50,12 +68,8 @@ impl Link {
             questions.waiting.insert(token, sender);
             token
         };
-        if let Err(error) = self.tell(&ToServer::IsCancelled {
-            token,
-            batch,
-            index,
-        }) {
-            log::warn!("failed to ask whether a request is cancelled: {error}");
+        if let Err(error) = self.tell(&question(token)) {
+            log::warn!("failed to ask the server about a request: {error}");
             self.questions.lock().waiting.remove(&token);
             return false;
         }
@@ -64,14 +78,17 @@ impl Link {
 
     fn listen(&self) {
         while let Ok(Some((message, _))) = self.socket.receive::<ToWorker>() {
-            if let ToWorker::Cancelled {
-                token,
-                is_cancelled,
-            } = message
-                && let Some(asker) = self.questions.lock().waiting.remove(&token)
-            {
+            let (token, answer) = match message {
+                ToWorker::Cancelled {
+                    token,
+                    is_cancelled,
+                } => (token, is_cancelled),
+                ToWorker::Room { token } => (token, true),
+                ToWorker::Serve(_) | ToWorker::CompleteConfig(_) => continue,
+            };
+            if let Some(asker) = self.questions.lock().waiting.remove(&token) {
                 // The asker's channel has room for the one answer.
-                let _ = asker.send(is_cancelled);
+                let _ = asker.send(answer);
             }
         }
         // The server is gone, and nobody is left to answer to. Nothing gentler is sure to end a

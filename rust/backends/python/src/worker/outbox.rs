@@ -2,7 +2,7 @@
 //! Sends frames to the server, from any thread of the worker.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -27,6 +27,11 @@ const FULL_RING_PAUSE: Duration = Duration::from_micros(50);
 /// How long the server may be left asleep while the worker executes further batches that take no
 /// longer than this: one wake-up then serves them all.
 const GATHER_NS: u64 = 50_000;
+
+/// What a request may send before its client is asked for: a question takes a round trip.
+const UNASKED_LIMIT: usize = 1 << 20;
+/// What a response weighs beside its data, so that small ones count too.
+const RESPONSE_WEIGHT: usize = 16 * 1024;
 
 /// The worker's end of the response ring.
 #[derive(Debug)]
@@ -225,6 +230,8 @@ pub(super) struct WorkerReply {
     pub(super) compute_start_ns: u64,
     /// 0 while `execute` runs.
     pub(super) compute_end_ns: AtomicU64,
+    /// What each request has sent since the server was last asked for room.
+    pub(super) unasked: Box<[AtomicUsize]>,
 }
 
 impl WorkerReply {
@@ -255,7 +262,24 @@ impl BatchReply for WorkerReply {
             flags: u16::try_from(flags.0).map_err(|_| Error::internal("no such flags"))?,
             ..self.descriptor(FrameKind::Response)
         };
-        self.outbox.send_response(descriptor, response)
+        let sent = self.outbox.send_response(descriptor, response);
+        if let (Some(response), Some(unasked)) = (response, self.unasked.get(index)) {
+            unasked.fetch_add(weight(response), Ordering::Relaxed);
+        }
+        sent
+    }
+
+    fn wait_for_room(&self, index: usize) {
+        let Some(unasked) = self.unasked.get(index) else {
+            return;
+        };
+        if unasked.load(Ordering::Relaxed) < UNASKED_LIMIT {
+            return;
+        }
+        unasked.store(0, Ordering::Relaxed);
+        if let Ok(index) = u32::try_from(index) {
+            self.link.wait_for_room(self.batch, index);
+        }
     }
 
     fn flush(&self) {
@@ -269,6 +293,12 @@ impl BatchReply for WorkerReply {
     fn note_compute_end(&self) {
         self.compute_end_ns.store(monotonic_ns(), Ordering::Relaxed);
     }
+}
+
+fn weight(response: &HostResponse<'_>) -> usize {
+    let outputs = response.outputs.iter();
+    let size: usize = outputs.map(|output| output.data.as_slice().len()).sum();
+    size.saturating_add(RESPONSE_WEIGHT)
 }
 
 /// Held by everything that points into the server's slab for one batch; the last to let go tells

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 
 use rustix::process::Signal;
 use tritongw_engine::clock::monotonic_ns;
@@ -57,7 +57,9 @@ pub fn connect() -> io::Result<Assignment> {
             let source = accept(order, &link)?;
             Ok(Assignment::CompleteConfig(ConfigSession { source, link }))
         }
-        ToWorker::Cancelled { .. } => Err(io::Error::other("the server gave no order")),
+        ToWorker::Cancelled { .. } | ToWorker::Room { .. } => {
+            Err(io::Error::other("the server gave no order"))
+        }
     }
 }
 
@@ -237,6 +239,7 @@ impl WorkerSession {
             batch: descriptor.batch,
             compute_start_ns: monotonic_ns(),
             compute_end_ns: AtomicU64::new(0),
+            unasked: (0..requests.len()).map(|_| AtomicUsize::new(0)).collect(),
         });
         let host_reply = Arc::clone(&reply) as Arc<dyn BatchReply>;
         let batch = HostBatch {
