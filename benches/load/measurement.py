@@ -51,7 +51,8 @@ def measure(server: ServerProcess, client: str, load: Load, directory: Path) -> 
     Raises
     ------
     ClientError
-        If requests failed, as the client or the server's own statistics tell.
+        If requests failed, as the client or, beyond those it left behind at the end, the server's
+        own statistics tell.
     """
     done_before, failed_before = _counts(server, load.model)
     cpu_before = cpu_seconds(server.pid)
@@ -59,9 +60,8 @@ def measure(server: ServerProcess, client: str, load: Load, directory: Path) -> 
         rate = CLIENTS[client].run(server.endpoints, load, directory)
     cpu = cpu_seconds(server.pid) - cpu_before
     done, failed = _counts(server, load.model)
-    # h2load ends in the middle: it takes back what is under way.
-    given_up = load.concurrency if client == "h2load" else 0
-    if failed > failed_before + given_up or done == done_before:
+    # When its time is over a client leaves what is under way, which the server then takes back.
+    if failed > failed_before + load.concurrency or done == done_before:
         message = f"{client} on {load.model}: {failed - failed_before} requests failed"
         raise ClientError(message)
     cpu_us = cpu / (done - done_before) * 1e6
