@@ -134,7 +134,8 @@ def test_as_many_as_a_million_are_ranked(server: Server, http: HttpDoor, count: 
     data[3] = 1
     source = tensor("INPUT0", "FP32", [count], None, binary_data_size=data.nbytes)
     outputs = [{"name": "OUTPUT0", "parameters": {"classification": 1}}]
-    answer = http.infer_binary("echo_fp32", {"inputs": [source], "outputs": outputs}, data)
+    head = {"inputs": [source], "outputs": outputs}
+    answer = http.infer_binary("echo_fp32", head, data.tobytes())
     if count > 1_000_000 and not server.is_oracle:
         assert (answer.status, answer.error) == (400, "classification output tensor too large")
     else:

@@ -7,11 +7,13 @@
 //! object afterwards gets an error where a mapping would kill the server with `SIGBUS`, and a
 //! client that rewrites its object while the request runs changes nothing that has been checked:
 //! no kernel of a backend ever sees an index move under its hands. The price is one copy of the
-//! inputs, into the memory the model wants its requests in, so that a Python worker needs no other.
+//! inputs, into the memory the model wants its requests in, so that a Python worker needs no other,
+//! or else into a buffer of an earlier copy.
 //!
 //! Start with [`SharedMemoryManager`].
 
 mod allocator;
+mod buffer_pool;
 mod copy_budget;
 mod key;
 mod manager;

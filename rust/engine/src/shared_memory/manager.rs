@@ -9,6 +9,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tritongw_types::{Error, ErrorCode, Result};
 
+use super::buffer_pool::BufferPool;
 use super::copy_budget::{CopyBudget, CopyShare};
 use super::range::{FileRange, SharedMemoryReference};
 use super::region::{CopyError, SharedMemoryRegion, byte_size};
@@ -28,6 +29,7 @@ pub struct SharedMemoryManager {
     is_allowed: bool,
     regions: Arc<Mutex<Regions>>,
     budget: Arc<CopyBudget>,
+    buffers: Arc<BufferPool>,
 }
 
 #[derive(Debug, Default)]
@@ -47,6 +49,7 @@ impl SharedMemoryManager {
             is_allowed,
             regions: Arc::default(),
             budget: CopyBudget::of_machine(),
+            buffers: Arc::default(),
         }
     }
 
@@ -186,6 +189,7 @@ impl SharedMemoryManager {
             usage,
             part,
             budget: Arc::clone(&self.budget),
+            buffers: Arc::clone(&self.buffers),
         })
     }
 
@@ -261,6 +265,7 @@ pub struct SharedMemorySlice {
     usage: Arc<RegionUse>,
     part: FileRange,
     budget: Arc<CopyBudget>,
+    buffers: Arc<BufferPool>,
 }
 
 impl SharedMemorySlice {
@@ -274,39 +279,50 @@ impl SharedMemorySlice {
     /// # Errors
     /// `InvalidArg` if the object has shrunk since; `Unavailable` if copies take too much memory.
     pub fn read(&self, memory: Option<&Arc<dyn RequestMemory>>) -> Result<Bytes> {
-        let region = &self.usage.region;
-        let size = self.byte_size();
-        let failed = |error| self.copy_error(error, "read");
-        let (data, share) = match memory.and_then(|memory| memory.allocate(size)) {
+        let data = match memory.and_then(|memory| memory.allocate(self.byte_size())) {
             Some(mut buffer) => {
-                region
+                self.usage
+                    .region
                     .read(self.part, buffer.as_mut_slice())
-                    .map_err(failed)?;
-                (buffer.freeze(), None)
+                    .map_err(|error| self.copy_error(error, "read"))?;
+                buffer.freeze()
             }
-            None => {
-                let share = self.budget.take(self.part.byte_size()).ok_or_else(|| {
-                    Error::unavailable(format!(
-                        "cannot read {size} bytes of shared memory region '{}': inputs from \
-                         shared memory would take more than {} bytes",
-                        region.name(),
-                        self.budget.limit()
-                    ))
-                })?;
-                let mut data = Vec::new();
-                data.try_reserve_exact(size).map_err(|source| {
-                    Error::unavailable(format!("failed to allocate {size} bytes for an input"))
-                        .with_source(source)
-                })?;
-                region.append(self.part, &mut data).map_err(failed)?;
-                (Bytes::from(data), Some(share))
-            }
+            None => Bytes::from_owner(self.copy()?),
         };
         Ok(Bytes::from_owner(InputCopy {
             data,
-            _share: share,
             _usage: Arc::clone(&self.usage),
         }))
+    }
+
+    fn copy(&self) -> Result<PooledCopy> {
+        let region = &self.usage.region;
+        let size = self.byte_size();
+        let share = self.budget.take(self.part.byte_size()).ok_or_else(|| {
+            Error::unavailable(format!(
+                "cannot read {size} bytes of shared memory region '{}': inputs from shared memory \
+                 would take more than {} bytes",
+                region.name(),
+                self.budget.limit()
+            ))
+        })?;
+        let mut copy = PooledCopy {
+            data: Vec::new(),
+            pool: Arc::clone(&self.buffers),
+            _share: share,
+        };
+        let failed = |error| self.copy_error(error, "read");
+        if let Some(data) = self.buffers.take(size) {
+            copy.data = data;
+            region.read(self.part, &mut copy.data).map_err(failed)?;
+            return Ok(copy);
+        }
+        copy.data.try_reserve_exact(size).map_err(|source| {
+            Error::unavailable(format!("failed to allocate {size} bytes for an input"))
+                .with_source(source)
+        })?;
+        region.append(self.part, &mut copy.data).map_err(failed)?;
+        Ok(copy)
     }
 
     /// Writes `data` to the beginning of the range.
@@ -350,12 +366,30 @@ impl SharedMemorySlice {
 /// An input's private copy: as long as it lives, the client's region counts as in use (P092).
 struct InputCopy {
     data: Bytes,
-    _share: Option<CopyShare>,
     _usage: Arc<RegionUse>,
 }
 
 impl AsRef<[u8]> for InputCopy {
     fn as_ref(&self) -> &[u8] {
         &self.data
+    }
+}
+
+/// A copy in memory of our own, which goes back to the pool.
+struct PooledCopy {
+    data: Vec<u8>,
+    pool: Arc<BufferPool>,
+    _share: CopyShare,
+}
+
+impl AsRef<[u8]> for PooledCopy {
+    fn as_ref(&self) -> &[u8] {
+        &self.data
+    }
+}
+
+impl Drop for PooledCopy {
+    fn drop(&mut self) {
+        self.pool.give_back(std::mem::take(&mut self.data));
     }
 }
