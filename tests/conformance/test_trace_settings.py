@@ -227,7 +227,9 @@ def test_refusals_over_grpc(grpc_door: GrpcDoor, change: dict[str, Any], text: s
 )
 def test_bodies_of_the_wrong_shape(tracer: Server, body: bytes, text: str) -> None:
     answer = tracer.http.post(SETTING, body)
-    assert (answer.status, answer.error) == (500, text)
+    # Later Tritons count what is no JSON as the client's mistake (P060).
+    status = tracer.choose(400, 500) if text.startswith("failed to parse") else 500
+    assert (answer.status, answer.error) == (status, text)
 
 
 NO_PATH = "trace file location can not be updated through network protocol"

@@ -16,9 +16,11 @@ pub(crate) fn trace_setting(
     }
     if !request.settings.is_empty() {
         let mut update = TraceUpdate::default();
-        for (name, value) in &request.settings {
-            let values: Vec<&str> = value.value.iter().map(String::as_str).collect();
-            update.set(name, (!values.is_empty()).then_some(&values))?;
+        for name in TraceUpdate::NAMES {
+            if let Some(value) = request.settings.get(name) {
+                let values: Vec<&str> = value.value.iter().map(String::as_str).collect();
+                update.set(name, (!values.is_empty()).then_some(&values))?;
+            }
         }
         server.traces().update(model, &update)?;
     }

@@ -110,6 +110,16 @@ pub struct TraceUpdate {
 }
 
 impl TraceUpdate {
+    /// What can be asked for, in the order in which Triton looks at it: of several values that are
+    /// wrong, the first in this order is told.
+    pub const NAMES: [&str; 5] = [
+        "trace_file",
+        "trace_level",
+        "trace_rate",
+        "trace_count",
+        "log_frequency",
+    ];
+
     /// Adds a change of the setting of this name to `values`; `None` clears it (P098). Names that
     /// are no settings, or only reported, are ignored as Triton does.
     ///
