@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import re
+import resource
+import ssl
 from typing import TYPE_CHECKING
 
 import pytest
@@ -119,6 +122,26 @@ def test_what_is_not_http_is_refused_or_cut(http: HttpDoor, request_head: str) -
     reply = http.exchange(request_head.encode())
     assert not reply or status_of(reply) >= 400
     assert is_serving(http)
+
+
+def test_tls_is_not_spoken(http: HttpDoor) -> None:
+    context = ssl.create_default_context()
+    with http.connect() as connection, pytest.raises((ssl.SSLError, ConnectionResetError)):
+        context.wrap_socket(connection, server_hostname="localhost")
+    assert is_serving(http)
+
+
+def test_two_thousand_idle_connections(server: Server) -> None:
+    before = resident_bytes(server.process.pid)
+    # Files of ours and of the server.
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    count = min(2000, most // 4)
+    with contextlib.ExitStack() as connections:
+        for _ in range(count):
+            connections.enter_context(server.http.connect())
+        assert is_serving(server.http)
+        grown = resident_bytes(server.process.pid) - before
+        assert grown < count * 64 * 1024, f"{grown / count:.0f} bytes each"
 
 
 def test_body_that_ends_early(http: HttpDoor) -> None:

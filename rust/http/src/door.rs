@@ -3,27 +3,23 @@
 
 use std::sync::Arc;
 
-use hyper::body::{Body, Incoming};
-use hyper::header::EXPECT;
 use hyper::http::request::Parts;
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Response, StatusCode};
 use tritongw_engine::Server;
 use tritongw_engine::buffer::{HeapAllocator, ResponseAllocator};
 use tritongw_types::{Error, Result};
 
-use crate::activity::Activity;
-use crate::body::{self, RequestBody};
+use crate::answer::Answer;
+use crate::body::RequestBody;
+use crate::framing::Framing;
 use crate::gate::Gate;
 use crate::header_forward::HeaderForward;
-use crate::network::Service;
 use crate::refusal::Refusal;
 use crate::request_trace::RequestTrace;
 use crate::response::{self, ResponseBody};
 use crate::route::{Endpoint, Route};
 use crate::server::HttpOptions;
-use crate::{
-    generate, infer, metadata, panics, repository, shared_memory, statistics, trace_setting,
-};
+use crate::{generate, infer, metadata, repository, shared_memory, statistics, trace_setting};
 
 /// Serves the KServe v2 protocol.
 #[derive(Debug)]
@@ -32,7 +28,8 @@ pub(crate) struct Door {
     pub(crate) allocator: Arc<HeapAllocator>,
     pub(crate) max_input_size: usize,
     pub(crate) header_forward: Option<HeaderForward>,
-    gate: Gate,
+    pub(crate) framing: Framing,
+    pub(crate) gate: Gate,
 }
 
 impl Door {
@@ -47,8 +44,14 @@ impl Door {
             allocator: Arc::new(HeapAllocator),
             max_input_size: options.max_input_size,
             header_forward: pattern.map(HeaderForward::new).transpose()?,
+            framing: Framing::LengthHeader,
             gate: Gate::new(options.restricted_apis.clone()),
         })
+    }
+
+    /// Has another convention for binary bodies.
+    pub(crate) fn with_framing(self, framing: Framing) -> Self {
+        Self { framing, ..self }
     }
 
     /// Returns the memory of outputs.
@@ -56,7 +59,8 @@ impl Door {
         Arc::clone(&self.allocator) as _
     }
 
-    async fn answer(
+    /// Answers one request, or says why not.
+    pub(crate) async fn answer(
         &self,
         parts: &Parts,
         body: &mut RequestBody<'_>,
@@ -151,36 +155,18 @@ impl Door {
     }
 }
 
-impl Service for Door {
-    async fn respond(
+impl Answer for Door {
+    fn server(&self) -> &Server {
+        &self.server
+    }
+
+    async fn answer(
         &self,
-        request: Request<Incoming>,
-        activity: &Arc<Activity>,
-    ) -> Response<ResponseBody> {
-        activity.step();
-        let mut trace = RequestTrace::begin(self.server.traces());
-        let (parts, mut incoming) = request.into_parts();
-        let mut body = RequestBody::new(&mut incoming, activity);
-        let mut response = match panics::catch(self.answer(&parts, &mut body, &mut trace)).await {
-            Ok(Ok(response)) => response,
-            Ok(Err(refusal)) => refusal.into_response(),
-            Err(panics::Panicked) => {
-                log::error!(
-                    "panic while answering {} {}",
-                    parts.method,
-                    parts.uri.path()
-                );
-                let message = "the server failed to handle the request";
-                response::error_text(StatusCode::INTERNAL_SERVER_ERROR, message)
-            }
-        };
-        response.body_mut().watched_by(activity);
-        trace.send(&mut response);
-        // A client that waits to be told to go on will not send the body of a refused request.
-        if !incoming.is_end_stream() && !parts.headers.contains_key(EXPECT) {
-            body::discard(incoming);
-        }
-        response
+        parts: &Parts,
+        body: &mut RequestBody<'_>,
+        trace: &mut RequestTrace,
+    ) -> Result<Response<ResponseBody>, Refusal> {
+        self.answer(parts, body, trace).await
     }
 }
 

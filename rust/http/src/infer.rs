@@ -18,13 +18,14 @@ use crate::codec::{
 };
 use crate::coding::{self, ContentCoding};
 use crate::door::Door;
+use crate::framing::Framing;
 use crate::offload::{self, LONG_JSON};
 use crate::orca;
 use crate::raw_request;
 use crate::refusal::Refusal;
 use crate::reply::{CancelOnDrop, Reply};
 use crate::request_trace::RequestTrace;
-use crate::response::{self, INFERENCE_HEADER_LENGTH, ResponseBody};
+use crate::response::{self, ResponseBody};
 use crate::route::Route;
 
 /// Answers an inference request.
@@ -42,15 +43,14 @@ pub(crate) async fn answer(
         )
         .into());
     }
-    let coding = ContentCoding::of_request(headers).map_err(|_| Refusal::ContentEncoding)?;
-    body.set_coding(coding);
+    body.set_coding(request_coding(door.framing, headers)?);
     let bytes = body
         .receive(door.max_input_size, model.request_memory())
         .await?;
     let trace = trace.received(door.server.traces(), model.name(), headers);
     // Until the answer is there, the next move is the model's.
     let working = body.activity().work();
-    let header = headers.get(INFERENCE_HEADER_LENGTH).map(AsRef::as_ref);
+    let header = door.framing.head_length(headers)?;
     let reading = read_request(&door.server, &model, header, bytes);
     let (mut request, encoding) = reading.await?;
     request.set_trace(trace);
@@ -61,27 +61,49 @@ pub(crate) async fn answer(
     let mut response = execute(door, request, allocator).await?;
     let is_long = offload::is_long_to_write(&response, &encoding);
     let encoded = offload::run(is_long, move || encode(&mut response, &encoding)).await?;
-    let mut response = match ContentCoding::for_response(headers) {
-        None => response::inference(encoded),
-        Some(coding) => compress(encoded, coding).await,
+    let mut response = match response_coding(door.framing, headers) {
+        None => response::inference(encoded, door.framing),
+        Some(coding) => compress(encoded, coding, door.framing).await,
     };
     drop(working);
     orca::add_load(headers, &door.server, &mut response);
     Ok(response)
 }
 
+fn request_coding(framing: Framing, headers: &HeaderMap) -> Result<Option<ContentCoding>, Refusal> {
+    match ContentCoding::of_request(headers) {
+        Ok(None) => Ok(None),
+        Ok(coding) if framing.allows_compression() => Ok(coding),
+        _ => Err(Refusal::ContentEncoding(if framing.allows_compression() {
+            "gzip, deflate"
+        } else {
+            "identity"
+        })),
+    }
+}
+
+fn response_coding(framing: Framing, headers: &HeaderMap) -> Option<ContentCoding> {
+    framing
+        .allows_compression()
+        .then(|| ContentCoding::for_response(headers))?
+}
+
 /// Makes a compressed response; plain if that fails (P105).
-async fn compress(encoded: EncodedResponse, coding: ContentCoding) -> Response<ResponseBody> {
+async fn compress(
+    encoded: EncodedResponse,
+    coding: ContentCoding,
+    framing: Framing,
+) -> Response<ResponseBody> {
     let packed = {
         let mut pieces: SmallVec<[&[u8]; 4]> = smallvec![&encoded.head[..]];
         pieces.extend(encoded.tensors.iter().map(|tensor| &tensor[..]));
         coding::pack(coding, &pieces).await
     };
     match packed {
-        Ok(packed) => response::compressed_inference(&encoded, packed, coding),
+        Ok(packed) => response::compressed_inference(&encoded, packed, coding, framing),
         Err(error) => {
             log::warn!("sent a response plain since it could not be compressed: {error}");
-            response::inference(encoded)
+            response::inference(encoded, framing)
         }
     }
 }

@@ -9,10 +9,12 @@
 #![forbid(unsafe_code)]
 
 mod activity;
+mod answer;
 mod body;
 pub mod codec;
 mod coding;
 mod door;
+mod framing;
 mod gate;
 mod generate;
 mod header_forward;
@@ -31,10 +33,15 @@ mod repository;
 mod request_trace;
 mod response;
 mod route;
+mod sagemaker;
 mod server;
 mod shared_memory;
 mod statistics;
+mod stream;
 mod task;
 mod trace_setting;
+mod vertex_ai;
 
+pub use sagemaker::{SageMakerInference, SageMakerOptions, SageMakerPing};
 pub use server::{HttpOptions, HttpServer, MetricsServer};
+pub use vertex_ai::VertexAiOptions;

@@ -39,7 +39,12 @@ impl Service for MetricsDoor {
             // Triton answers every other path with nothing at all.
             _ => Bytes::new(),
         };
-        let content_type = HeaderValue::from_static("text/plain; charset=utf-8");
-        response::text(StatusCode::OK, content_type, text)
+        answer(text)
     }
+}
+
+/// Makes the answer from Prometheus text.
+pub(crate) fn answer(text: impl Into<Bytes>) -> Response<ResponseBody> {
+    let content_type = HeaderValue::from_static("text/plain; charset=utf-8");
+    response::text(StatusCode::OK, content_type, text)
 }

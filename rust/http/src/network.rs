@@ -20,8 +20,9 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, watch};
 use tritongw_types::{Error, Result};
 
-use crate::activity::Activity;
+use crate::activity::{Activity, Patience, Watch};
 use crate::response::ResponseBody;
+use crate::stream::WatchedStream;
 use crate::task;
 
 /// Connections the kernel holds before they are accepted.
@@ -50,8 +51,7 @@ pub(crate) struct NetworkOptions {
     pub(crate) port: u16,
     pub(crate) reuse_port: bool,
     pub(crate) thread_count: usize,
-    /// How long a connection may do nothing.
-    pub(crate) idle_timeout: Duration,
+    pub(crate) patience: Patience,
 }
 
 /// A listening port and its threads.
@@ -68,7 +68,7 @@ struct NetworkThread<S> {
     service: Arc<S>,
     sockets: mpsc::UnboundedReceiver<TcpStream>,
     stop: watch::Receiver<Option<Duration>>,
-    idle_timeout: Duration,
+    patience: Patience,
 }
 
 impl Network {
@@ -102,7 +102,7 @@ impl Network {
                 service: Arc::clone(&service),
                 sockets,
                 stop: stopped.clone(),
-                idle_timeout: options.idle_timeout,
+                patience: options.patience,
             };
             let dealer = if index == 0 { dealer.take() } else { None };
             let name = format!("{}-{index}", options.name);
@@ -215,7 +215,7 @@ impl<S: Service> NetworkThread<S> {
             }
         };
         let service = Arc::clone(&self.service);
-        let connection = serve(socket, service, self.stop.clone(), self.idle_timeout);
+        let connection = serve(socket, service, self.stop.clone(), self.patience);
         task::spawn("connection", async move {
             connection.await;
             drop(alive);
@@ -228,7 +228,7 @@ async fn serve<S: Service>(
     socket: tokio::net::TcpStream,
     service: Arc<S>,
     mut stop: watch::Receiver<Option<Duration>>,
-    idle_timeout: Duration,
+    patience: Patience,
 ) {
     let activity = Arc::new(Activity::default());
     let handler = service_fn(|request| {
@@ -241,13 +241,14 @@ async fn serve<S: Service>(
             .header_read_timeout(None)
             .auto_date_header(false)
             .pipeline_flush(true)
-            .serve_connection(TokioIo::new(socket), handler)
+            .serve_connection(TokioIo::new(WatchedStream::new(socket, &activity)), handler)
     );
     let stop_flag = stop.clone();
     let mut stop = pin!(stop.wait_for(Option::is_some));
     let (mut is_stopping, mut is_first_poll) = (false, true);
-    let mut idle = pin!(tokio::time::sleep(idle_timeout));
-    let mut steps_at_last_look = 0;
+    let interval = patience.interval();
+    let mut next_look = pin!(tokio::time::sleep(interval));
+    let mut watch = Watch::new(patience);
     poll_fn(|context| {
         // The first poll asks to be woken; from then on looking at the flag is enough.
         let is_worth_a_look = is_first_poll || stop_flag.has_changed().unwrap_or(true);
@@ -262,14 +263,12 @@ async fn serve<S: Service>(
             }
             return Poll::Ready(());
         }
-        while idle.as_mut().poll(context).is_ready() {
-            let steps = activity.steps();
-            if !activity.is_working() && steps == steps_at_last_look {
+        while next_look.as_mut().poll(context).is_ready() {
+            if !watch.look(&activity) {
                 return Poll::Ready(());
             }
-            steps_at_last_look = steps;
-            let deadline = idle.deadline() + idle_timeout;
-            idle.as_mut().reset(deadline);
+            let deadline = next_look.deadline() + interval;
+            next_look.as_mut().reset(deadline);
         }
         Poll::Pending
     })

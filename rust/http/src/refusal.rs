@@ -15,7 +15,12 @@ pub(crate) enum Refusal {
     /// The route's group needs a key in this header (P037).
     Restricted(String),
     /// The body is encoded in a way that is not understood.
-    ContentEncoding,
+    /// Those that are stand behind it.
+    ContentEncoding(&'static str),
+    /// The route is not open to redirected requests (P169).
+    NotRedirectable,
+    /// Only the status is said.
+    Empty(StatusCode),
     /// Anything with a code of its own.
     Error(Error),
 }
@@ -37,12 +42,17 @@ impl Refusal {
                 let message = format!("This API is restricted, expecting header '{header}'");
                 response::error_text(StatusCode::FORBIDDEN, &message)
             }
-            Self::ContentEncoding => {
+            Self::NotRedirectable => {
+                let message = "This API is not open to redirected requests";
+                response::error_text(StatusCode::FORBIDDEN, message)
+            }
+            Self::Empty(status) => response::empty(status),
+            Self::ContentEncoding(accepted) => {
                 let mut response = response::error_text(
                     StatusCode::NOT_IMPLEMENTED,
                     "Unsupported compression type",
                 );
-                let accepted = HeaderValue::from_static("gzip, deflate");
+                let accepted = HeaderValue::from_static(accepted);
                 response.headers_mut().insert(ACCEPT_ENCODING, accepted);
                 response
             }

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
-use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
 use hyper::{Response, StatusCode};
 use smallvec::SmallVec;
 use tritongw_types::Error;
@@ -14,16 +14,12 @@ use tritongw_types::Error;
 use crate::activity::Activity;
 use crate::codec::EncodedResponse;
 use crate::coding::ContentCoding;
+use crate::framing::Framing;
 use crate::generate::EventStream;
 use crate::json::Writer;
 use crate::request_trace::SendTrace;
 
-/// How many bytes the head of a binary body takes (P070).
-pub(crate) const INFERENCE_HEADER_LENGTH: HeaderName =
-    HeaderName::from_static("inference-header-content-length");
-
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
-const OCTET_STREAM: HeaderValue = HeaderValue::from_static("application/octet-stream");
 
 /// Largest piece handed to the connection at once, so that a slow reader is seen to read.
 const MAX_FRAME: usize = 1 << 20;
@@ -175,17 +171,14 @@ pub(crate) fn json(body: impl Into<Bytes>) -> Response<ResponseBody> {
 }
 
 /// Makes the response to a successful inference; binary if any output is (P077, P078).
-pub(crate) fn inference(encoded: EncodedResponse) -> Response<ResponseBody> {
+pub(crate) fn inference(encoded: EncodedResponse, framing: Framing) -> Response<ResponseBody> {
     let EncodedResponse { head, tensors } = encoded;
     if tensors.is_empty() {
         return json(head);
     }
-    let head_length = HeaderValue::from(head.len());
+    let head_length = head.len();
     let mut response = Response::new(ResponseBody::new([head].into_iter().chain(tensors)));
-    response.headers_mut().insert(CONTENT_TYPE, OCTET_STREAM);
-    response
-        .headers_mut()
-        .insert(INFERENCE_HEADER_LENGTH, head_length);
+    framing.mark_binary(&mut response, head_length);
     response
 }
 
@@ -195,11 +188,9 @@ pub(crate) fn compressed_inference(
     encoded: &EncodedResponse,
     packed: Vec<u8>,
     coding: ContentCoding,
+    framing: Framing,
 ) -> Response<ResponseBody> {
-    let mut response = inference(EncodedResponse {
-        head: encoded.head.clone(),
-        tensors: encoded.tensors.clone(),
-    });
+    let mut response = inference(encoded.clone(), framing);
     *response.body_mut() = ResponseBody::new([packed.into()]);
     response
         .headers_mut()

@@ -234,6 +234,21 @@ impl<'a> Route<'a> {
     }
 }
 
+/// Returns the path of what can be done with a model.
+pub(crate) fn model_path(model: &str, action: &str) -> String {
+    let mut path = "/v2/models/".to_owned();
+    for byte in model.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            path.push(byte.into());
+        } else {
+            path.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    path.push('/');
+    path.push_str(action);
+    path
+}
+
 /// Decodes `%xx`; what is no such escape stays as it is.
 fn percent_decode(text: &str) -> Cow<'_, str> {
     if !text.contains('%') {

@@ -6,9 +6,13 @@ use std::time::Duration;
 use tritongw_engine::Server;
 use tritongw_types::{RestrictedApis, Result};
 
+use crate::activity::Patience;
+use crate::answer::Port;
 use crate::door::Door;
 use crate::metrics_door::MetricsDoor;
 use crate::network::{Network, NetworkOptions};
+use crate::sagemaker::{SageMakerDoor, SageMakerOptions};
+use crate::vertex_ai::{VertexAiDoor, VertexAiOptions};
 
 /// How to serve HTTP.
 #[derive(Clone, Debug)]
@@ -30,6 +34,9 @@ pub struct HttpOptions {
     /// How long a connection may bring nothing, neither a request nor a piece of one, before it is
     /// closed; it takes between one and two times as long. Triton has no such limit.
     pub idle_timeout: Duration,
+    /// How long the head of a request may take from its first byte on; it takes between one and
+    /// two times as long. Triton has no such limit.
+    pub head_timeout: Duration,
 }
 
 impl Default for HttpOptions {
@@ -43,6 +50,24 @@ impl Default for HttpOptions {
             header_forward_pattern: None,
             restricted_apis: RestrictedApis::default(),
             idle_timeout: Duration::from_secs(300),
+            head_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+impl HttpOptions {
+    fn network(&self, name: &'static str) -> NetworkOptions {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        NetworkOptions {
+            name,
+            address: self.address.clone(),
+            port: self.port,
+            reuse_port: self.reuse_port,
+            thread_count: self.thread_count.min(cores),
+            patience: Patience {
+                idle: self.idle_timeout,
+                head: self.head_timeout,
+            },
         }
     }
 }
@@ -58,16 +83,26 @@ impl HttpServer {
     /// `Unavailable` if the port cannot be bound or a thread cannot start, `InvalidArg` if the
     /// header forward pattern is no regular expression.
     pub fn start(options: &HttpOptions, server: Arc<Server>) -> Result<Self> {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let network = NetworkOptions {
-            name: "http",
-            address: options.address.clone(),
-            port: options.port,
-            reuse_port: options.reuse_port,
-            thread_count: options.thread_count.min(cores),
-            idle_timeout: options.idle_timeout,
-        };
-        Network::start(&network, Door::new(server, options)?).map(Self)
+        let door = Door::new(server, options)?;
+        Network::start(&options.network("http"), Port(door)).map(Self)
+    }
+
+    /// Binds the port and begins to serve Vertex AI (P168-P172).
+    ///
+    /// # Errors
+    /// As [`Self::start`]; `InvalidArg` if a route or the default model is missing.
+    pub fn start_vertex_ai(options: &VertexAiOptions, server: Arc<Server>) -> Result<Self> {
+        let door = VertexAiDoor::new(server, options)?;
+        Network::start(&options.http.network("vertex-ai"), Port(door)).map(Self)
+    }
+
+    /// Binds the port and begins to serve SageMaker (P158, P159, P164, P166).
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_sagemaker(options: &SageMakerOptions, server: Arc<Server>) -> Result<Self> {
+        let door = SageMakerDoor::new(server, options)?;
+        Network::start(&options.http.network("sagemaker"), Port(door)).map(Self)
     }
 
     /// Returns the bound address.
@@ -94,14 +129,13 @@ impl MetricsServer {
     /// # Errors
     /// `Unavailable` if the port cannot be bound or the thread cannot start.
     pub fn start(address: &str, port: u16, server: Arc<Server>) -> Result<Self> {
-        let network = NetworkOptions {
-            name: "metrics",
+        let options = HttpOptions {
             address: address.to_owned(),
             port,
-            reuse_port: false,
             thread_count: 1,
-            idle_timeout: HttpOptions::default().idle_timeout,
+            ..HttpOptions::default()
         };
+        let network = options.network("metrics");
         Network::start(&network, MetricsDoor::new(server)).map(Self)
     }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use support::{Client, Held, Model, TestServer};
 use tritongw_engine::clock::monotonic_ns;
+use tritongw_engine::metrics;
 use tritongw_http::HttpOptions;
 
 const BODY: &str = r#"{"inputs":[{"name":"IN","shape":[1,1],"datatype":"INT32","data":[7]}]}"#;
@@ -250,6 +251,31 @@ fn a_request_that_its_model_drops_is_an_error() {
 }
 
 #[test]
+fn a_closed_connection_takes_its_request_out_of_the_queue() {
+    const WAITS: Model = Model {
+        name: "waits",
+        more: "dynamic_batching { preferred_batch_size: [8] max_queue_delay_microseconds: 3600000000 }",
+        ..Model::ECHO
+    };
+    let server = TestServer::start(&[WAITS]);
+    let deadline_ns = monotonic_ns() + 30_000_000_000;
+    let wait_for = |count| {
+        let line = format!(
+            "nv_inference_pending_request_count{{model=\"waits\",version=\"1\"}} {count}\n"
+        );
+        while !metrics::render(&server.engine).contains(&line) {
+            assert!(monotonic_ns() < deadline_ns, "not {count} requests");
+            std::thread::yield_now();
+        }
+    };
+    let mut client = server.connect();
+    client.send(infer_request("/v2/models/waits/infer").as_bytes());
+    wait_for(1);
+    drop(client);
+    wait_for(0);
+}
+
+#[test]
 fn an_answered_request_is_not_cancelled() {
     let server = TestServer::start(&[Model::HOLD]);
     let mut client = server.connect();
@@ -261,6 +287,31 @@ fn an_answered_request_is_not_cancelled() {
     drop(client);
     drop(server.stop(Duration::from_secs(30)));
     assert!(!responder.is_cancelled());
+}
+
+#[test]
+fn a_head_that_does_not_end_is_cut_off() {
+    let options = HttpOptions {
+        head_timeout: Duration::from_millis(100),
+        idle_timeout: Duration::from_secs(3600),
+        ..one_thread()
+    };
+    let server = TestServer::start_with(&[Model::ECHO], options);
+    let mut silent = server.connect();
+    let mut used = server.connect();
+    assert_eq!(used.request("GET", "/v2/health/live", &[], b"").status, 200);
+    for head in ["G", "GET /v2/health/live HTTP/1.1\r\nHost: test\r\n"] {
+        let mut dripping = server.connect();
+        dripping.send(head.as_bytes());
+        dripping.expect_end();
+    }
+    used.send(b"GET");
+    used.expect_end();
+    // One that says nothing has only the idle timeout.
+    assert_eq!(
+        silent.request("GET", "/v2/health/live", &[], b"").status,
+        200
+    );
 }
 
 #[test]

@@ -464,6 +464,22 @@ fn the_metrics_port_serves_metrics_only() {
 }
 
 #[test]
+fn an_address_is_no_unix_socket() {
+    let server = TestServer::start(&[Model::ECHO]);
+    let address = "unix:/tmp/socket";
+    let options = HttpOptions {
+        address: address.to_owned(),
+        port: 0,
+        ..HttpOptions::default()
+    };
+    let engine = std::sync::Arc::clone(&server.engine);
+    let error = tritongw_http::HttpServer::start(&options, engine);
+    let error = error.expect_err("no address of the internet");
+    let message = format!("failed to start http service at {address}:0: ");
+    assert!(error.message().starts_with(&message), "{error}");
+}
+
+#[test]
 fn a_taken_port_is_an_error() {
     let server = TestServer::start(&[]);
     let port = server.http.local_addr().port();

@@ -35,7 +35,7 @@ use std::path::PathBuf;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use tritongw_engine::ServerOptions;
 use tritongw_grpc::GrpcOptions;
-use tritongw_http::HttpOptions;
+use tritongw_http::{HttpOptions, SageMakerOptions, VertexAiOptions};
 use tritongw_types::{Error, Result};
 
 use self::cache::CacheConfig;
@@ -180,15 +180,14 @@ impl ServeArgs {
         }
         self.check_ports().map_err(Refusal::Usage)?;
         self.device.check().map_err(Refusal::Options)?;
-        let findings = unavailable::find(&self);
-        if let Some(refusal) = findings.refusal {
-            return Err(Refusal::Options(refusal));
-        }
         let unknown = self
             .trace
             .unknown_settings()
             .map(|setting| format!("'--trace-config' knows no setting '{}'", setting.name));
-        self.warnings = findings.warnings.into_iter().chain(unknown).collect();
+        self.warnings = unavailable::warnings(&self)
+            .into_iter()
+            .chain(unknown)
+            .collect();
         Ok(self)
     }
 
@@ -337,6 +336,53 @@ impl ServeArgs {
             .vertex_ai_port
             .or(self.environment.vertex_ai_port);
         given.unwrap_or(8080)
+    }
+
+    /// Returns how to serve Vertex AI (C070-C073).
+    pub(crate) fn vertex_ai_options(&self) -> Option<VertexAiOptions> {
+        self.allows_vertex_ai().then(|| VertexAiOptions {
+            http: self.cloud_options(self.vertex_ai_port(), self.vertex_ai.vertex_ai_thread_count),
+            predict_route: self
+                .environment
+                .vertex_ai_predict_route
+                .clone()
+                .unwrap_or_default(),
+            health_route: self
+                .environment
+                .vertex_ai_health_route
+                .clone()
+                .unwrap_or_default(),
+            default_model: self.vertex_ai.default_model().cloned(),
+        })
+    }
+
+    /// Returns how to serve SageMaker (C066-C069).
+    pub(crate) fn sagemaker_options(&self) -> Option<SageMakerOptions> {
+        let model = self.environment.sagemaker_model.clone();
+        self.sagemaker.allow_sagemaker.then(|| SageMakerOptions {
+            http: self.cloud_options(
+                self.sagemaker.sagemaker_port,
+                self.sagemaker.sagemaker_thread_count,
+            ),
+            ping: self.environment.sagemaker_ping,
+            // Triton: the name says in the error what was not set.
+            default_model: model
+                .unwrap_or_else(|| "unspecified_SAGEMAKER_TRITON_DEFAULT_MODEL_NAME".to_owned()),
+            inference: self.environment.sagemaker_inference,
+        })
+    }
+
+    /// Returns how to serve the port of a cloud's platform: limits, keys and address are those of
+    /// HTTP.
+    fn cloud_options(&self, port: u16, thread_count: u32) -> HttpOptions {
+        HttpOptions {
+            address: self.http.http_address.clone(),
+            port,
+            thread_count: usize::try_from(thread_count).unwrap_or(usize::MAX),
+            max_input_size: self.http.http_max_input_size,
+            restricted_apis: self.http.restricted_apis.clone(),
+            ..HttpOptions::default()
+        }
     }
 
     /// Returns address and port of the metrics service.

@@ -70,11 +70,13 @@ fn server_options(args: &ServeArgs) -> Result<ServerOptions> {
 struct Doors {
     grpc: Option<GrpcServer>,
     http: Option<HttpServer>,
+    sagemaker: Option<HttpServer>,
+    vertex_ai: Option<HttpServer>,
     metrics: Option<MetricsServer>,
 }
 
 impl Doors {
-    /// Opens gRPC, HTTP and metrics, in this order (C010).
+    /// Opens gRPC, HTTP, SageMaker, Vertex AI and metrics, in this order (C010).
     fn open(args: &ServeArgs, server: &Arc<Server>) -> Result<Self> {
         let grpc = match args.grpc_options() {
             Some(options) => {
@@ -93,6 +95,28 @@ impl Doors {
             }
             None => None,
         };
+        let sagemaker = match args.sagemaker_options() {
+            Some(options) => {
+                let sagemaker = HttpServer::start_sagemaker(&options, Arc::clone(server))?;
+                log::info!(
+                    "Started Sagemaker HTTPService at {}",
+                    sagemaker.local_addr()
+                );
+                Some(sagemaker)
+            }
+            None => None,
+        };
+        let vertex_ai = match args.vertex_ai_options() {
+            Some(options) => {
+                let vertex_ai = HttpServer::start_vertex_ai(&options, Arc::clone(server))?;
+                log::info!(
+                    "Started Vertex AI HTTPService at {}",
+                    vertex_ai.local_addr()
+                );
+                Some(vertex_ai)
+            }
+            None => None,
+        };
         let metrics = match args.metrics_address() {
             Some((address, port)) => {
                 let metrics = MetricsServer::start(address, port, Arc::clone(server))?;
@@ -104,6 +128,8 @@ impl Doors {
         Ok(Self {
             grpc,
             http,
+            sagemaker,
+            vertex_ai,
             metrics,
         })
     }
@@ -116,7 +142,10 @@ impl Doors {
     fn close(self, args: &ServeArgs, server: &Server) {
         let timeout = args.server.exit_timeout();
         server.begin_exit();
-        if let Some(http) = self.http {
+        for http in [self.http, self.sagemaker, self.vertex_ai]
+            .into_iter()
+            .flatten()
+        {
             http.stop(timeout);
         }
         if let Some(grpc) = self.grpc {

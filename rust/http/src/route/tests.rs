@@ -158,3 +158,13 @@ fn versions_are_numbers() {
                    '99999999999999999999' (details: stol), version should be an integral value > 0";
     assert_eq!(version("99999999999999999999"), Err(message.to_owned()));
 }
+
+#[test]
+fn the_path_of_a_model_leads_to_it() {
+    for name in ["add_sub", "a b", "50%", "%41", "\u{fc}", "a/b", "a?b#c"] {
+        let path = model_path(name, "infer");
+        path.parse::<hyper::Uri>().expect("a URI");
+        let route = Route::find(&path).expect("a route");
+        assert_eq!((route.endpoint, &*route.model()), (Endpoint::Infer, name));
+    }
+}

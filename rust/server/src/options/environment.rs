@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The environment variables that Triton reads for its options (C008, C009).
 
+use tritongw_http::{SageMakerInference, SageMakerPing};
+
 use super::trace::BatchEnvironment;
 use super::value;
 
@@ -30,13 +32,17 @@ pub(crate) struct EnvironmentInputs {
     /// `AIP_STORAGE_URI`, the repository if no other is given.
     pub(super) vertex_ai_repository: Option<String>,
     /// `AIP_PREDICT_ROUTE`.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the Vertex AI service"))]
-    pub(crate) vertex_ai_predict_route: Option<String>,
+    pub(super) vertex_ai_predict_route: Option<String>,
     /// `AIP_HEALTH_ROUTE`.
-    #[expect(dead_code, reason = "for the Vertex AI service")]
-    pub(crate) vertex_ai_health_route: Option<String>,
+    pub(super) vertex_ai_health_route: Option<String>,
     /// `OTEL_BSP_*` (T022).
     pub(crate) trace_batches: BatchEnvironment,
+    /// `SAGEMAKER_TRITON_PING_MODE` (P158).
+    pub(super) sagemaker_ping: SageMakerPing,
+    /// `SAGEMAKER_TRITON_DEFAULT_MODEL_NAME` (P159).
+    pub(super) sagemaker_model: Option<String>,
+    /// `SAGEMAKER_TRITON_INFERENCE_TYPE` (P159).
+    pub(super) sagemaker_inference: SageMakerInference,
     /// Whether log messages stay as they are: `TRITON_SERVER_ESCAPE_LOG_MESSAGES=0` (T039).
     is_log_unescaped: bool,
 }
@@ -45,7 +51,7 @@ impl EnvironmentInputs {
     /// Reads the variables.
     ///
     /// # Errors
-    /// If `AIP_HTTP_PORT` is no port.
+    /// If `AIP_HTTP_PORT` is no port, or a variable of SageMaker names no mode there is.
     pub(super) fn read(environment: &dyn Environment) -> Result<Self, String> {
         let text = |name| environment.variable(name).filter(|value| !value.is_empty());
         Ok(Self {
@@ -58,6 +64,9 @@ impl EnvironmentInputs {
             vertex_ai_predict_route: text("AIP_PREDICT_ROUTE"),
             vertex_ai_health_route: text("AIP_HEALTH_ROUTE"),
             trace_batches: BatchEnvironment::read(environment),
+            sagemaker_ping: ping(text("SAGEMAKER_TRITON_PING_MODE"))?,
+            sagemaker_model: text("SAGEMAKER_TRITON_DEFAULT_MODEL_NAME"),
+            sagemaker_inference: inference(text("SAGEMAKER_TRITON_INFERENCE_TYPE"))?,
             is_log_unescaped: text("TRITON_SERVER_ESCAPE_LOG_MESSAGES").as_deref() == Some("0"),
         })
     }
@@ -66,6 +75,28 @@ impl EnvironmentInputs {
     pub(crate) fn is_log_escaped(&self) -> bool {
         !self.is_log_unescaped
     }
+}
+
+fn ping(mode: Option<String>) -> Result<SageMakerPing, String> {
+    match mode.as_deref() {
+        None | Some("ready") => Ok(SageMakerPing::Ready),
+        Some("live") => Ok(SageMakerPing::Live),
+        Some(other) => Err(format!(
+            "invalid SAGEMAKER_TRITON_PING_MODE '{other}'. Must be one of: ready, live."
+        )),
+    }
+}
+
+fn inference(kind: Option<String>) -> Result<SageMakerInference, String> {
+    let Some(kind) = kind else {
+        return Ok(SageMakerInference::Infer);
+    };
+    SageMakerInference::from_name(&kind).ok_or_else(|| {
+        format!(
+            "invalid SAGEMAKER_TRITON_INFERENCE_TYPE '{kind}'. Must be one of: infer, generate, \
+             generate_stream."
+        )
+    })
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tritongw_engine::ModelControlMode;
 use tritongw_grpc::{CompressionLevel, TlsOptions};
+use tritongw_http::{SageMakerInference, SageMakerPing};
 use tritongw_types::ApiGroup;
 
 use super::rate_limiter::{RateLimitMode, RateLimiterResource};
@@ -442,6 +443,16 @@ fn the_environment_of_vertex_ai_is_read() {
         given.vertex_ai.default_model().map(String::as_str),
         Some("m")
     );
+    let vertex_ai = given.vertex_ai_options().expect("it is allowed");
+    assert_eq!(
+        (
+            &*vertex_ai.predict_route,
+            &*vertex_ai.health_route,
+            vertex_ai.http.port
+        ),
+        ("/predict", "/health", 9001)
+    );
+    assert_eq!(vertex_ai.default_model.as_deref(), Some("m"));
     match parse_in(&[("AIP_HTTP_PORT", "x")], &[]) {
         Err(Refusal::Usage(reason)) => assert_eq!(reason, "Invalid option value. Got x"),
         other => panic!("{other:?}"),
@@ -636,6 +647,58 @@ fn options_that_do_not_build_a_server_are_refused() {
 }
 
 #[test]
+fn sagemaker_is_set_up_by_options_and_environment() {
+    assert!(args(&[]).sagemaker_options().is_none());
+    let line = [
+        "--allow-sagemaker=true",
+        "--sagemaker-port=9000",
+        "--sagemaker-thread-count=3",
+        "--http-address=::1",
+        "--http-max-input-size=5",
+        "--http-restricted-api=inference:key=value",
+    ];
+    let mut given = args(&line);
+    let options = given.sagemaker_options().expect("it is allowed");
+    assert_eq!((&*options.http.address, options.http.port), ("::1", 9000));
+    assert_eq!(
+        (options.http.thread_count, options.http.max_input_size),
+        (3, 5)
+    );
+    assert!(
+        options
+            .http
+            .restricted_apis
+            .key(ApiGroup::Inference)
+            .is_some()
+    );
+    assert_eq!(
+        options.default_model,
+        "unspecified_SAGEMAKER_TRITON_DEFAULT_MODEL_NAME"
+    );
+    let environment: BTreeMap<_, _> = [
+        ("SAGEMAKER_TRITON_PING_MODE", "live"),
+        ("SAGEMAKER_TRITON_DEFAULT_MODEL_NAME", "m"),
+        ("SAGEMAKER_TRITON_INFERENCE_TYPE", "generate_stream"),
+    ]
+    .into();
+    given.environment = EnvironmentInputs::read(&environment).expect("modes there are");
+    let options = given.sagemaker_options().expect("it is allowed");
+    assert_eq!(options.ping, SageMakerPing::Live);
+    assert_eq!(options.default_model, "m");
+    assert_eq!(options.inference, SageMakerInference::GenerateStream);
+    for name in [
+        "SAGEMAKER_TRITON_PING_MODE",
+        "SAGEMAKER_TRITON_INFERENCE_TYPE",
+    ] {
+        let reason = EnvironmentInputs::read(&BTreeMap::from([(name, "x")])).expect_err("no mode");
+        assert!(
+            reason.starts_with(&format!("invalid {name} 'x'")),
+            "{reason}"
+        );
+    }
+}
+
+#[test]
 fn an_option_without_its_feature_is_no_secret() {
     let args = serve(&["--rate-limit=execution_count", "--trace-config=foo=1"]);
     assert_eq!(
@@ -644,11 +707,6 @@ fn an_option_without_its_feature_is_no_secret() {
             "'--rate-limit' has no effect: this version of tritongw does not have the feature yet",
             "'--trace-config' knows no setting 'foo'",
         ]
-    );
-    let refusal = options_reason(&["--allow-sagemaker=true"]);
-    assert!(
-        refusal.starts_with("'--allow-sagemaker' asks for a feature"),
-        "{refusal}"
     );
 }
 

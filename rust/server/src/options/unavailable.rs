@@ -4,32 +4,14 @@
 use super::ServeArgs;
 use super::rate_limiter::RateLimitMode;
 
-/// What becomes of an option without its feature.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Treatment {
-    /// The server serves the same answers without it: a warning at start-up.
-    Warn,
-    /// The server would do something else than what was asked for, or be less safe: no start.
-    Refuse,
-}
-
-/// An option, when it asks for something, and what becomes of it.
+/// An option, and when it asks for something. The server serves the same answers without it: a
+/// warning at start-up.
 struct Unavailable {
     option: &'static str,
     is_asked_for: fn(&ServeArgs) -> bool,
-    treatment: Treatment,
-}
-
-/// What is to be said about options without their feature.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Findings {
-    pub(super) warnings: Vec<String>,
-    pub(super) refusal: Option<String>,
 }
 
 const UNAVAILABLE: &[Unavailable] = &[
-    refuse("allow-sagemaker", |args| args.sagemaker.allow_sagemaker),
-    refuse("allow-vertex-ai", ServeArgs::allows_vertex_ai),
     warn("cache-config", |args| !args.cache_config().is_empty()),
     warn("rate-limit", |args| {
         args.rate_limiter.rate_limit != RateLimitMode::Off
@@ -62,45 +44,23 @@ const fn warn(option: &'static str, is_asked_for: fn(&ServeArgs) -> bool) -> Una
     Unavailable {
         option,
         is_asked_for,
-        treatment: Treatment::Warn,
     }
 }
 
-const fn refuse(option: &'static str, is_asked_for: fn(&ServeArgs) -> bool) -> Unavailable {
-    Unavailable {
-        option,
-        is_asked_for,
-        treatment: Treatment::Refuse,
-    }
-}
-
-/// Looks through everything that `args` ask for.
-pub(super) fn find(args: &ServeArgs) -> Findings {
-    let mut findings = Findings::default();
-    for unavailable in UNAVAILABLE.iter().filter(|each| (each.is_asked_for)(args)) {
-        let option = unavailable.option;
-        match unavailable.treatment {
-            Treatment::Warn => findings.warnings.push(format!(
-                "'--{option}' has no effect: this version of tritongw does not have the feature \
-                     yet"
-            )),
-            Treatment::Refuse => {
-                let refusal = format!(
-                    "'--{option}' asks for a feature that this version of tritongw does not have \
-                         yet\n"
-                );
-                findings.refusal.get_or_insert(refusal);
-            }
-        }
-    }
-    findings
+/// Returns a warning about everything that `args` ask for and that is not there.
+pub(super) fn warnings(args: &ServeArgs) -> Vec<String> {
+    let asked_for = UNAVAILABLE.iter().filter(|each| (each.is_asked_for)(args));
+    let warning = |each: &Unavailable| {
+        format!(
+            "'--{}' has no effect: this version of tritongw does not have the feature yet",
+            each.option
+        )
+    };
+    asked_for.map(warning).collect()
 }
 
 /// Returns what the option reference says of `option`.
 pub(super) fn remark(option: &str) -> Option<&'static str> {
-    let unavailable = UNAVAILABLE.iter().find(|each| each.option == option)?;
-    Some(match unavailable.treatment {
-        Treatment::Warn => "No effect in this version, with a warning.",
-        Treatment::Refuse => "Refused by this version.",
-    })
+    let is_unavailable = UNAVAILABLE.iter().any(|each| each.option == option);
+    is_unavailable.then_some("No effect in this version, with a warning.")
 }

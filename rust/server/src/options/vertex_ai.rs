@@ -26,7 +26,6 @@ pub(crate) struct VertexAiArgs {
 
 impl VertexAiArgs {
     /// Returns the model of the prediction route (C073).
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the Vertex AI service"))]
     pub(crate) fn default_model(&self) -> Option<&String> {
         self.vertex_ai_default_model
             .as_ref()
