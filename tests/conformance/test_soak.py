@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 QUICK_S = 6.0
 LONG_S = float(os.environ.get("TRITONGW_SOAK_SECONDS", "300"))
-WAIT_S = 30
+WAIT_S = 60
 # What the memory of a server may grow by between the middle of the soak and its end.
 MEMORY_MARGIN = 24 << 20
 # Connections of the moment; a worker has eight.

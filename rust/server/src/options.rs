@@ -10,6 +10,7 @@ mod cache;
 mod deprecated;
 mod device;
 mod environment;
+mod exposure;
 mod getopt;
 mod grpc;
 mod http;
@@ -187,6 +188,7 @@ impl ServeArgs {
         self.warnings = unavailable::warnings(&self)
             .into_iter()
             .chain(unknown)
+            .chain(exposure::warnings(&self))
             .collect();
         Ok(self)
     }

@@ -726,3 +726,26 @@ fn descriptions_are_in_table_and_reference() {
     assert!(table.contains(line), "{table}");
     assert!(table.lines().all(|line| line.len() <= 100));
 }
+
+#[test]
+fn models_from_strangers_are_warned_of() {
+    let warned = |options: &[&str]| {
+        let explicit = ["--model-control-mode=explicit"];
+        let options: Vec<_> = explicit.iter().chain(options).copied().collect();
+        let warnings = serve(&options).warnings.clone();
+        warnings
+            .iter()
+            .filter(|text| text.contains("may load models"))
+            .count()
+    };
+    let open = ["--http-address=0.0.0.0", "--grpc-address=::"];
+    assert_eq!(warned(&[]), 0, "loopback");
+    assert_eq!(warned(&["--http-address=localhost"]), 0);
+    assert_eq!(warned(&open), 2);
+    assert_eq!(warned(&[open[0], "--allow-http=false"]), 0);
+    assert_eq!(warned(&[open[0], open[1], "--allow-model-upload=false"]), 0);
+    let restricted = "--http-restricted-api=model-repository:key=secret";
+    assert_eq!(warned(&[open[0], restricted]), 0);
+    let none = serve(&[open[0], "--model-control-mode=none"]);
+    assert!(none.warnings.is_empty());
+}
