@@ -32,7 +32,7 @@ from tritongw_server import TritongwServer  # noqa: E402
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_OPTIONS = ["--exit-on-error=false"]
+_OPTIONS = ["--model-control-mode=explicit", "--load-model=*", "--exit-on-error=false"]
 _SURVEY = pytest.StashKey[Counter[str]]()
 
 
@@ -70,7 +70,7 @@ def pair(
     models = tmp_path_factory.mktemp("models")
     ours = write_repository(models / "ours")
     theirs = write_repository(models / "theirs")
-    options = [*_OPTIONS]
+    options = [*_OPTIONS, "--allow-client-shm=true"]
     sides = Pair(
         Side(TritongwServer(ours, logs / "ours.log", options, "/v2/health/live")),
         Side(oracle.OracleServer(triton, theirs, logs / "theirs.log", _OPTIONS, "/v2/health/live")),

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
 from comparing import grpc_requests
 from comparing.verdict import examples
 from hypothesis import given
@@ -21,6 +22,7 @@ def test_inference(judge: Judge, request: GrpcRequest) -> None:
     judge.check(request)
 
 
+@pytest.mark.slow
 @examples(10)
 @given(request=grpc_requests.streaming())
 def test_streaming(judge: Judge, request: GrpcRequest) -> None:
@@ -39,6 +41,7 @@ def test_trace_settings(judge: Judge, requests: list[GrpcRequest]) -> None:
     judge.check(*requests)
 
 
+@pytest.mark.slow
 @examples(4)
 @given(requests=grpc_requests.log_settings())
 def test_log_settings(judge: Judge, requests: list[GrpcRequest]) -> None:

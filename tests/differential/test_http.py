@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
 from comparing import http_requests
 from comparing.verdict import examples
 from hypothesis import given
@@ -45,6 +46,7 @@ def test_trace_settings(judge: Judge, requests: list[HttpRequest]) -> None:
     judge.check(*requests)
 
 
+@pytest.mark.slow
 @examples(4)
 @given(requests=http_requests.log_settings())
 def test_log_settings(judge: Judge, requests: list[HttpRequest]) -> None:

@@ -94,7 +94,10 @@ fn read_load(model: &str, body: &[u8]) -> Result<ModelLoad> {
                 .files
                 .push((path.to_owned(), decode(name, &read_string(reader)?)?)),
             None if name == "config" => load.config = Some(read_string(reader)?.into_owned()),
-            None => return Err(internal("unexpected error on creating Triton parameter")),
+            None => {
+                read_string(reader)?;
+                return Err(internal("unexpected error on creating Triton parameter"));
+            }
         }
         Ok(())
     })?;

@@ -15,7 +15,6 @@ _SENTENCE_END = re.compile(r"\.(?=\s|$)|\n")
 # Members whose values are times and counts of what else the server has done.
 _COUNTERS = {
     "inference_stats",
-    "response_stats",
     "batch_stats",
     "memory_usage",
     "last_inference",
@@ -127,10 +126,17 @@ def without_counters(document: Any) -> Any:
         return [without_counters(each) for each in document]
     if not isinstance(document, dict):
         return document
-    return {
-        name: _form(value) if name in _COUNTERS else without_counters(value)
-        for name, value in document.items()
-    }
+    return {name: _comparable(name, value) for name, value in document.items()}
+
+
+def _comparable(name: str, value: Any) -> Any:
+    if name == "response_stats":
+        # 2.51 keeps them empty for the models of some backends.
+        return type(value).__name__
+    if name in _COUNTERS:
+        return _form(value)
+    # A reason quotes errors, which may name files of the one server.
+    return first_sentence(value) if name == "reason" else without_counters(value)
 
 
 def _form(value: Any) -> Any:

@@ -233,8 +233,10 @@ def trace_settings(draw: st.DrawFn) -> list[GrpcRequest]:
     """Trace settings: set, read, put back."""
     name = draw(st.sampled_from(["", "pair", "unknown"]))
     message = pb.TraceSettingRequest(model_name=name)
-    values = st.one_of(_TRACE_VALUES, st.sampled_from([[], ["", ""], ["TIMESTAMPS", "TENSORS"]]))
-    for key, value in draw(st.dictionaries(st.sampled_from(_TRACE_NAMES), values)).items():
+    values = st.one_of(_TRACE_VALUES, st.sampled_from([[], ["TIMESTAMPS", "TENSORS"]]))
+    # One at a time: 2.51 takes what comes before a fault, in the order of a hash table.
+    settings = st.dictionaries(st.sampled_from(_TRACE_NAMES), values, max_size=1)
+    for key, value in draw(settings).items():
         message.settings[key].value.extend(value)
     reset = pb.TraceSettingRequest(model_name=name)
     for key in _TRACE_NAMES[:4]:
@@ -301,9 +303,9 @@ def repository(draw: st.DrawFn) -> list[GrpcRequest]:
 def shared_memory(draw: st.DrawFn, key: str) -> list[GrpcRequest]:
     """Registers a region of the segment `key`, uses it, lists it, and lets it go."""
     register = pb.SystemSharedMemoryRegisterRequest(
-        name=draw(st.sampled_from(["r", "r", "r", ""])),
+        name="r",
         key=draw(st.sampled_from([key, key, key, "/none_such", ""])),
-        offset=draw(st.sampled_from([0, 0, 16, 64, 2**40])),
+        offset=draw(st.sampled_from([0, 0, 64, 2**40])),
         byte_size=draw(st.sampled_from([64, 32, 48, 0, 65, 2**40])),
     )
     infer = pb.ModelInferRequest(model_name="every_type")

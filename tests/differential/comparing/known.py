@@ -50,7 +50,7 @@ class KnownDifference:
         )
 
 
-@dataclass
+@dataclass(repr=False)
 class KnownDifferences:
     """All entries, and which of them were met in this run."""
 

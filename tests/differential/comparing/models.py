@@ -127,7 +127,7 @@ MODELS = {
 # Loaded and unloaded by requests.
 SWING_MODELS = {
     "swing": Model("echo", {"INPUT0": ("INT32", (-1,))}, ("OUTPUT0",)),
-    # "broken"
+    "broken": Model("broken", {"INPUT0": ("INT32", (-1,))}, ("OUTPUT0",)),
 }
 
 

@@ -5,3 +5,6 @@
 class TritonPythonModel:
     def initialize(self, args):
         raise RuntimeError("made to fail")
+
+    def execute(self, requests):
+        raise NotImplementedError
