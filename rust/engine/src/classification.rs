@@ -1,11 +1,47 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The best classes of an output in place of its values (P079-P083); a pure function.
+//! The best classes of an output in place of its values (P079-P084). The ranking, [`classify`], is
+//! a pure function.
 
 use std::cmp::Ordering;
 use std::fmt::Write;
 use std::num::NonZeroU64;
+use std::sync::Arc;
 
 use tritongw_types::{DataType, Error, Result, Shape};
+
+use crate::buffer::OutputBuffer;
+use crate::response::InferenceResponse;
+
+impl InferenceResponse {
+    /// Replaces an output by its best classes; an output that is not there stays so.
+    ///
+    /// # Errors
+    /// `InvalidArg` if its type has no order or it is too large, `Unsupported` if it does not lie
+    /// in host memory.
+    pub fn classify_output(&mut self, name: &str, class_count: NonZeroU64) -> Result<()> {
+        let model = Arc::clone(self.model());
+        let Some(output) = self.output_mut(name) else {
+            return Ok(());
+        };
+        let data = match &output.buffer {
+            None => &[],
+            Some(buffer) => buffer.as_slice().ok_or_else(|| {
+                Error::unsupported(format!("output '{name}' is not in host memory"))
+            })?,
+        };
+        let scores = Scores {
+            data_type: output.data_type,
+            shape: &output.shape,
+            data,
+            is_batched: model.config().max_batch_size > 0,
+        };
+        let classes = classify(&scores, class_count, |class| model.label(name, class))?;
+        output.data_type = DataType::Bytes;
+        output.shape = classes.shape;
+        output.buffer = Some(OutputBuffer::Heap(classes.data));
+        Ok(())
+    }
+}
 
 /// Most elements of one item of a batch that are ranked (P081).
 const MAX_ELEMENTS: usize = 1_000_000;

@@ -2,7 +2,6 @@
 //! Responses, and the [`Responder`] that sends them and outlives its request.
 
 use std::fmt;
-use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -16,7 +15,6 @@ use tritongw_types::{
 
 use crate::Model;
 use crate::buffer::{OutputBuffer, ResponseAllocator, not_in_host_memory};
-use crate::classification::{Scores, classify};
 use crate::trace::InferenceTrace;
 
 /// Flags that accompany a response; numbers are those of `TRITONSERVER_ResponseCompleteFlag`.
@@ -207,32 +205,9 @@ impl InferenceResponse {
         Ok(())
     }
 
-    /// Replaces an output by its best classes (P079-P084); an output that is not there stays so.
-    ///
-    /// # Errors
-    /// `InvalidArg` if its type has no order or it is too large, `Unsupported` if it does not lie
-    /// in host memory.
-    pub fn classify_output(&mut self, name: &str, class_count: NonZeroU64) -> Result<()> {
-        let Some(output) = self.outputs.iter_mut().find(|output| output.name == *name) else {
-            return Ok(());
-        };
-        let data = match &output.buffer {
-            None => &[],
-            Some(buffer) => buffer.as_slice().ok_or_else(|| {
-                Error::unsupported(format!("output '{name}' is not in host memory"))
-            })?,
-        };
-        let scores = Scores {
-            data_type: output.data_type,
-            shape: &output.shape,
-            data,
-            is_batched: self.model.config().max_batch_size > 0,
-        };
-        let classes = classify(&scores, class_count, |class| self.model.label(name, class))?;
-        output.data_type = DataType::Bytes;
-        output.shape = classes.shape;
-        output.buffer = Some(OutputBuffer::Heap(classes.data));
-        Ok(())
+    pub(crate) fn output_mut(&mut self, name: &str) -> Option<&mut OutputTensor> {
+        let mut outputs = self.outputs.iter_mut().map(|output| &mut **output);
+        outputs.find(|output| output.name == *name)
     }
 
     /// Brings outputs to where the client looks for them; what cannot be makes this an error
