@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import ast
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +16,7 @@ from support.grpc_door import tensor as grpc_tensor
 from support.otlp_receiver import OtlpReceiver, Spans
 from support.servers import Server, ServerStarter
 from support.traces import CLEARED, SETTING
-from support.wire import add_sub_inputs
+from support.wire import add_sub_inputs, tensor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,6 +52,10 @@ def started(
 ) -> Iterator[Collected]:
     models = tmp_path_factory.mktemp("models")
     repository.copy_examples(models, ["add_sub"])
+    context = repository.PythonModel(
+        "trace_context", {"INPUT0": "TYPE_FP32 [ 1 ]"}, {"OUTPUT0": "TYPE_STRING [ 1 ]"}
+    )
+    repository.write_models(models, {"trace_context": context})
     with OtlpReceiver() as collector:
         given = options(
             "mode=opentelemetry",
@@ -184,6 +190,21 @@ def test_what_is_no_context_forces_nothing(collected: Collected, traceparent: st
     collected.infer(headers=CONTEXT, id="second")
     spans = collected.collector.next_trace()
     assert attributes(spans.by_name["add_sub"])["triton.request_id"] == "second"
+
+
+def test_a_python_model_sees_the_context(collected: Collected) -> None:
+    def ask(headers: dict[str, str]) -> str:
+        body = {"inputs": [tensor("INPUT0", "FP32", [1], [1.0])]}
+        answer = collected.server.http.post("/v2/models/trace_context/infer", body, headers)
+        return str(answer.json["outputs"][0]["data"][0])
+
+    assert ask({}) == "None"
+    context = json.loads(ast.literal_eval(ask(CONTEXT)))
+    span = collected.collector.next_trace().by_name["trace_context"]
+    assert context == {
+        "traceparent": f"00-{TRACE_ID}-{span.span_id.hex()}-01",
+        "tracestate": "k=v,x=y",
+    }
 
 
 def test_off_is_off_for_contexts_too(collected: Collected) -> None:
