@@ -64,9 +64,9 @@ impl EnvironmentInputs {
             vertex_ai_predict_route: text("AIP_PREDICT_ROUTE"),
             vertex_ai_health_route: text("AIP_HEALTH_ROUTE"),
             trace_batches: BatchEnvironment::read(environment),
-            sagemaker_ping: ping(text("SAGEMAKER_TRITON_PING_MODE"))?,
+            sagemaker_ping: ping(text("SAGEMAKER_TRITON_PING_MODE").as_deref())?,
             sagemaker_model: text("SAGEMAKER_TRITON_DEFAULT_MODEL_NAME"),
-            sagemaker_inference: inference(text("SAGEMAKER_TRITON_INFERENCE_TYPE"))?,
+            sagemaker_inference: inference(text("SAGEMAKER_TRITON_INFERENCE_TYPE").as_deref())?,
             is_log_unescaped: text("TRITON_SERVER_ESCAPE_LOG_MESSAGES").as_deref() == Some("0"),
         })
     }
@@ -77,8 +77,8 @@ impl EnvironmentInputs {
     }
 }
 
-fn ping(mode: Option<String>) -> Result<SageMakerPing, String> {
-    match mode.as_deref() {
+fn ping(mode: Option<&str>) -> Result<SageMakerPing, String> {
+    match mode {
         None | Some("ready") => Ok(SageMakerPing::Ready),
         Some("live") => Ok(SageMakerPing::Live),
         Some(other) => Err(format!(
@@ -87,11 +87,11 @@ fn ping(mode: Option<String>) -> Result<SageMakerPing, String> {
     }
 }
 
-fn inference(kind: Option<String>) -> Result<SageMakerInference, String> {
+fn inference(kind: Option<&str>) -> Result<SageMakerInference, String> {
     let Some(kind) = kind else {
         return Ok(SageMakerInference::Infer);
     };
-    SageMakerInference::from_name(&kind).ok_or_else(|| {
+    SageMakerInference::from_name(kind).ok_or_else(|| {
         format!(
             "invalid SAGEMAKER_TRITON_INFERENCE_TYPE '{kind}'. Must be one of: infer, generate, \
              generate_stream."
