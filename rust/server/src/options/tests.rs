@@ -657,7 +657,7 @@ fn sagemaker_is_set_up_by_options_and_environment() {
         "--http-max-input-size=5",
         "--http-restricted-api=inference:key=value",
     ];
-    let mut given = args(&line);
+    let mut given = serve(&line);
     let options = given.sagemaker_options().expect("it is allowed");
     assert_eq!((&*options.http.address, options.http.port), ("::1", 9000));
     assert_eq!(
