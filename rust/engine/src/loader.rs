@@ -13,10 +13,13 @@ use tritongw_types::{CName, Error, Result};
 use crate::Server;
 use crate::backend::{Backend, BackendSettings, ModelContext};
 use crate::clock::monotonic_ns;
+use crate::latency_metrics::LatencyMetrics;
 use crate::load_failure::LoadFailure;
 use crate::loaded_model::Origin;
+use crate::metrics_options::MetricsOptions;
 use crate::model::Model;
 use crate::repository::{ModelDirectory, ModelSnapshot};
+use crate::statistics::ModelStatistics;
 use crate::timer::Timer;
 
 /// Loads models: what all loads share.
@@ -29,6 +32,7 @@ pub(crate) struct Loader {
     pub(crate) retry_count: u32,
     pub(crate) timer: Timer,
     pub(crate) server: Weak<Server>,
+    pub(crate) metrics: Arc<MetricsOptions>,
 }
 
 /// What is to be loaded: a model's files, and what they are now.
@@ -143,7 +147,10 @@ impl Loader {
         {
             context.config = Arc::new(complete(config, &completed)?);
         }
-        Model::load(Arc::new(context), &**backend, self.timer.clone(), origin)
+        let latencies = LatencyMetrics::new(&self.metrics, &context.config);
+        let statistics = ModelStatistics::new(latencies);
+        let timer = self.timer.clone();
+        Model::load(Arc::new(context), &**backend, timer, origin, statistics)
     }
 
     fn backend(&self, config: &ModelConfig) -> Result<&Arc<dyn Backend>> {

@@ -44,10 +44,11 @@ impl Model {
         backend: &dyn Backend,
         timer: Timer,
         origin: Origin,
+        statistics: ModelStatistics,
     ) -> Result<Arc<Self>> {
         let labels = Labels::load(&context.directory, &context.config)?;
         let backend_model = backend.load_model(&context)?;
-        let statistics = Arc::new(ModelStatistics::default());
+        let statistics = Arc::new(statistics);
         let batcher = batcher_config(&context.config);
         let outbox = batcher.preserve_ordering.then(Arc::default);
         let scheduler = ModelScheduler::new(batcher, Arc::clone(&statistics), timer);

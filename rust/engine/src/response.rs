@@ -252,6 +252,8 @@ pub struct Responder {
     // Whether its model counts it among the unanswered.
     is_counted: AtomicBool,
     sent_count: AtomicU64,
+    // When the request was accepted; 0 before.
+    start_ns: AtomicU64,
     /// Names the request in the queue of its model, for cancellation.
     pub(crate) queue_ticket: Mutex<Option<Ticket>>,
     pub(crate) trace: Option<Arc<InferenceTrace>>,
@@ -275,6 +277,7 @@ impl Responder {
             is_final_sent: AtomicBool::new(false),
             is_counted: AtomicBool::new(false),
             sent_count: AtomicU64::new(0),
+            start_ns: AtomicU64::new(0),
             queue_ticket: Mutex::new(None),
             trace: None,
         }
@@ -323,7 +326,7 @@ impl Responder {
         }
         if let Some(response) = &mut response {
             response.settle();
-            self.sent_count.fetch_add(1, Ordering::Relaxed);
+            self.count_sent();
         }
         self.deliver(response, flags);
         Ok(())
@@ -334,10 +337,24 @@ impl Responder {
         if self.is_final_sent.swap(true, Ordering::AcqRel) {
             return;
         }
-        self.sent_count.fetch_add(1, Ordering::Relaxed);
+        self.count_sent();
         let mut response = self.new_response();
         response.error = Some(error);
         self.deliver(Some(response), ResponseFlags::FINAL);
+    }
+
+    /// Notes when the request was accepted, for the time to its first response.
+    pub(crate) fn note_start(&self, ns: u64) {
+        self.start_ns.store(ns, Ordering::Relaxed);
+    }
+
+    fn count_sent(&self) {
+        let is_first = self.sent_count.fetch_add(1, Ordering::Relaxed) == 0;
+        let start_ns = self.start_ns.load(Ordering::Relaxed);
+        if is_first && start_ns > 0 {
+            let latencies = self.model.statistics().latencies();
+            latencies.observe_first_response(start_ns);
+        }
     }
 
     /// Returns how many responses were sent, errors included and flags alone excluded.

@@ -13,9 +13,12 @@ use tritongw_types::{Error, Result};
 
 use crate::backend::{Backend, BackendSettings};
 use crate::clock::monotonic_ns;
+use crate::host_metrics::HostMeter;
 use crate::lifecycle::ModelLifecycle;
 use crate::loaded_model::LoadedModel;
 use crate::loader::Loader;
+use crate::log_settings::LogControl;
+use crate::metrics_options::MetricsOptions;
 use crate::model::Model;
 use crate::model_table::ModelVersionIndex;
 use crate::repositories::Repositories;
@@ -82,6 +85,10 @@ pub struct ServerOptions {
     pub backend_settings: BTreeMap<String, BackendSettings>,
     /// How to trace requests (C081).
     pub trace: TraceOptions,
+    /// What is logged; the log reads it too.
+    pub log: Arc<LogControl>,
+    /// What is measured, and how (C080).
+    pub metrics: MetricsOptions,
 }
 
 impl Default for ServerOptions {
@@ -102,6 +109,8 @@ impl Default for ServerOptions {
             allows_client_shm: false,
             backend_settings: BTreeMap::new(),
             trace: TraceOptions::default(),
+            log: Arc::default(),
+            metrics: MetricsOptions::default(),
         }
     }
 }
@@ -118,6 +127,9 @@ pub struct Server {
     has_loaded_all: AtomicBool,
     is_exiting: AtomicBool,
     traces: TraceManager,
+    log: Arc<LogControl>,
+    metrics: Arc<MetricsOptions>,
+    host: HostMeter,
 }
 
 impl Server {
@@ -130,6 +142,7 @@ impl Server {
         let lifecycle = ModelLifecycle::new(options.is_namespacing);
         let traces = TraceManager::new(options.trace)?;
         let timer = Timer::start()?;
+        let metrics = Arc::new(options.metrics);
         let repositories = Repositories {
             paths: options.model_repositories,
             is_namespacing: options.is_namespacing,
@@ -151,6 +164,7 @@ impl Server {
                 retry_count: options.load_retry_count,
                 timer,
                 server: Weak::clone(server),
+                metrics: Arc::clone(&metrics),
             };
             let of_models = Arc::clone(&lifecycle);
             let manager =
@@ -165,6 +179,9 @@ impl Server {
                 has_loaded_all: AtomicBool::new(false),
                 is_exiting: AtomicBool::new(false),
                 traces,
+                log: options.log,
+                host: HostMeter::new(metrics.interval),
+                metrics,
             }
         });
         let has_loaded_all = server.manager.load_startup_models()?;
@@ -183,6 +200,19 @@ impl Server {
     /// Returns whether every model that was to be loaded at start-up was (C026, R029).
     pub fn has_loaded_all(&self) -> bool {
         self.has_loaded_all.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn metrics_options(&self) -> &MetricsOptions {
+        &self.metrics
+    }
+
+    pub(crate) fn host(&self) -> &HostMeter {
+        &self.host
+    }
+
+    /// Returns what is logged, for clients that change it (T042).
+    pub fn log(&self) -> &LogControl {
+        &self.log
     }
 
     /// Returns the server's name.
@@ -338,6 +368,9 @@ impl Server {
             ));
         }
         request.timestamps.request_start_ns = monotonic_ns();
+        request
+            .responder()
+            .note_start(request.timestamps.request_start_ns);
         if let Some(trace) = request.trace() {
             trace.begin(&request);
         }

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 
 use crate::clock::{monotonic_ns, unix_ms};
 use crate::instance::ComputeTimings;
+use crate::latency_metrics::LatencyMetrics;
 use crate::request::InferenceRequest;
 use crate::response_statistics::{
     ResponseOutcome, ResponseStat, ResponseStatistics, ResponseTimings,
@@ -105,6 +106,7 @@ pub struct ModelStatistics {
     load_duration_ns: AtomicU64,
     batches: Mutex<BTreeMap<u32, BatchStat>>,
     responses: ResponseStatistics,
+    latencies: LatencyMetrics,
 }
 
 /// [`ModelStatistics`] at one moment.
@@ -151,6 +153,18 @@ impl StatisticsSnapshot {
 }
 
 impl ModelStatistics {
+    /// Returns statistics at their beginning that keep the distributions asked for.
+    pub(crate) fn new(latencies: LatencyMetrics) -> Self {
+        Self {
+            latencies,
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn latencies(&self) -> &LatencyMetrics {
+        &self.latencies
+    }
+
     /// Counts a request that reached its backend.
     pub fn report_request(
         &self,
@@ -172,21 +186,25 @@ impl ModelStatistics {
         }
         self.inference_count
             .fetch_add(u64::from(request.batch_size().max(1)), Ordering::Relaxed);
-        self.success.add(whole_ns);
-        self.queue
-            .add(timings.exec_start_ns.saturating_sub(times.queue_start_ns));
-        self.compute_input.add(
-            timings
-                .compute_start_ns
-                .saturating_sub(timings.exec_start_ns),
-        );
-        self.compute_infer.add(
-            timings
-                .compute_end_ns
-                .saturating_sub(timings.compute_start_ns),
-        );
-        self.compute_output
-            .add(timings.exec_end_ns.saturating_sub(timings.compute_end_ns));
+        let between = |from: u64, to: u64| to.saturating_sub(from);
+        let phases_ns = [
+            whole_ns,
+            between(times.queue_start_ns, timings.exec_start_ns),
+            between(timings.exec_start_ns, timings.compute_start_ns),
+            between(timings.compute_start_ns, timings.compute_end_ns),
+            between(timings.compute_end_ns, timings.exec_end_ns),
+        ];
+        let durations = [
+            &self.success,
+            &self.queue,
+            &self.compute_input,
+            &self.compute_infer,
+            &self.compute_output,
+        ];
+        for (duration, ns) in durations.into_iter().zip(phases_ns) {
+            duration.add(ns);
+        }
+        self.latencies.observe_phases(&phases_ns);
     }
 
     /// Counts one execution of `batch_size` items. Call it before the requests are answered, so

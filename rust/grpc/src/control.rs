@@ -8,6 +8,7 @@ use tritongw_types::Result;
 
 use crate::codec::Segments;
 use crate::framing::with_prefix;
+use crate::log_settings::log_settings;
 use crate::metadata::model_metadata;
 use crate::method::Method;
 use crate::repository;
@@ -41,6 +42,7 @@ pub(crate) fn call(server: &Server, method: Method, message: Bytes) -> Result<Se
         Method::CudaSharedMemoryUnregister => {
             reply(server, message, shared_memory::cuda_unregister)
         }
+        Method::LogSettings => reply(server, message, log_settings),
         Method::HealthCheck => reply(server, message, health_check),
         // Triton does not offer it, and says so without a text.
         Method::HealthWatch => Err(Status::new(Code::Unimplemented, "")),

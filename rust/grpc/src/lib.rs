@@ -24,6 +24,7 @@ mod gate;
 mod infer;
 mod keepalive;
 mod listener;
+mod log_settings;
 mod metadata;
 mod metadata_forward;
 mod method;

@@ -19,7 +19,9 @@ use crate::request_trace::RequestTrace;
 use crate::response::{self, ResponseBody};
 use crate::route::{Endpoint, Route};
 use crate::server::HttpOptions;
-use crate::{generate, infer, metadata, repository, shared_memory, statistics, trace_setting};
+use crate::{
+    generate, infer, log_settings, metadata, repository, shared_memory, statistics, trace_setting,
+};
 
 /// Serves the KServe v2 protocol.
 #[derive(Debug)]
@@ -97,7 +99,7 @@ impl Door {
                 generate::answer_stream(self, &route, &parts.headers, body, trace).await
             }
             Endpoint::TraceSetting => self.trace_setting(&route, &parts.method, body).await,
-            Endpoint::Logging => Err(not_offered("the logging extension")),
+            Endpoint::Logging => self.logging(&parts.method, body).await,
             Endpoint::RepositoryIndex => repository::index(self, body).await,
             Endpoint::RepositoryLoad => repository::load(self, &route, body).await,
             Endpoint::RepositoryUnload => repository::unload(self, &route, body).await,
@@ -131,6 +133,20 @@ impl Door {
             traces.update(model, &trace_setting::parse(&body)?)?;
         }
         Ok(response::json(trace_setting::render(traces, model)))
+    }
+
+    /// Changes the log settings if asked to, and tells them.
+    async fn logging(
+        &self,
+        verb: &Method,
+        body: &mut RequestBody<'_>,
+    ) -> Result<Response<ResponseBody>, Refusal> {
+        let log = self.server.log();
+        if verb == Method::POST {
+            let body = body.receive(self.max_input_size, None).await?;
+            log.update(&log_settings::parse(&body)?);
+        }
+        Ok(response::json(log_settings::render(&log.settings())))
     }
 
     fn model_ready(&self, route: &Route<'_>) -> Result<Response<ResponseBody>, Refusal> {
@@ -177,9 +193,4 @@ fn health(is_good: bool) -> Response<ResponseBody> {
     } else {
         StatusCode::BAD_REQUEST
     })
-}
-
-/// Says that a route is known but its feature is not there.
-fn not_offered(feature: &str) -> Refusal {
-    Error::unsupported(format!("{feature} is not supported by this server")).into()
 }

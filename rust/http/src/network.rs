@@ -76,7 +76,13 @@ impl Network {
     pub(crate) fn start<S: Service>(options: &NetworkOptions, service: S) -> Result<Self> {
         let failed = |error: std::io::Error| {
             let (name, address, port) = (options.name, &options.address, options.port);
-            let message = format!("failed to start {name} service at {address}:{port}: {error}");
+            let message = match error.kind() {
+                // Triton's text (C007).
+                std::io::ErrorKind::AddrInUse => {
+                    format!("Socket '{address}:{port}' already in use")
+                }
+                _ => format!("failed to start {name} service at {address}:{port}: {error}"),
+            };
             Error::unavailable(message).with_source(error)
         };
         let listener = bind(options).map_err(failed)?;

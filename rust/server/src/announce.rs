@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 
 use tritongw_config::{ModelConfig, ModelInput};
-use tritongw_engine::{Model, ModelVersionIndex, Server};
+use tritongw_engine::{Model, Server};
 use tritongw_types::DataType;
 
 use crate::logging::TABLE_TARGET;
@@ -13,27 +13,6 @@ use crate::table;
 
 /// Largest number of elements an example request may spell out.
 const EXAMPLE_ELEMENT_LIMIT: i64 = 64;
-
-/// Logs the table of models and what became of them.
-pub(crate) fn models(index: &[ModelVersionIndex]) {
-    let rows: Vec<_> = index
-        .iter()
-        // What nobody has asked to load has no state.
-        .filter(|entry| entry.state.is_some() || !entry.reason.is_empty())
-        .map(|entry| {
-            let version = entry
-                .version
-                .map_or_else(|| "-".to_owned(), |v| v.to_string());
-            let status = match (entry.is_ready(), entry.version) {
-                (true, _) => "READY".to_owned(),
-                (false, Some(_)) => format!("UNAVAILABLE: {}", entry.reason),
-                (false, None) => format!("Not loaded: {}", entry.reason),
-            };
-            vec![entry.name.clone(), version, status]
-        })
-        .collect();
-    log::info!(target: TABLE_TARGET, "{}", table::render(&["Model", "Version", "Status"], &rows));
-}
 
 /// Logs each ready model's inputs and outputs.
 pub(crate) fn signatures(server: &Server) {

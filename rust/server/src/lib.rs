@@ -10,6 +10,7 @@ mod descriptors;
 mod logging;
 mod options;
 mod serve;
+mod startup_tables;
 mod table;
 mod tracing;
 
@@ -52,12 +53,8 @@ pub fn main(args: Vec<OsString>, embedding: Embedding) -> i32 {
     }
     match serve::run(&args, embedding) {
         Ok(()) => 0,
-        Err(error) => {
-            let (code, message) = (error.code().as_str(), error.message());
-            let _ = writeln!(
-                std::io::stderr(),
-                "error: creating server: {code} - {message}"
-            );
+        Err(failure) => {
+            failure.report();
             1
         }
     }

@@ -32,9 +32,10 @@ mod vertex_ai;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
-use tritongw_engine::ServerOptions;
+use tritongw_engine::{LogControl, MetricsOptions, ServerOptions};
 use tritongw_grpc::GrpcOptions;
 use tritongw_http::{HttpOptions, SageMakerOptions, VertexAiOptions};
 use tritongw_types::{Error, Result};
@@ -42,9 +43,9 @@ use tritongw_types::{Error, Result};
 use self::cache::CacheConfig;
 use self::environment::{Environment, EnvironmentInputs};
 use self::trace::TraceOptions;
-use crate::logging::LogOptions;
 
 pub(crate) use self::environment::ProcessEnvironment;
+pub(crate) use self::rate_limiter::RateLimitMode;
 pub(crate) use self::refusal::Refusal;
 pub use self::usage::reference;
 
@@ -181,6 +182,11 @@ impl ServeArgs {
         }
         self.check_ports().map_err(Refusal::Usage)?;
         self.device.check().map_err(Refusal::Options)?;
+        let unknown_metrics = self.metrics.resolve().map_err(|reason| {
+            Refusal::Options(format!(
+                "setting metrics configuration: Invalid argument - {reason}"
+            ))
+        })?;
         let unknown = self
             .trace
             .unknown_settings()
@@ -188,6 +194,7 @@ impl ServeArgs {
         self.warnings = unavailable::warnings(&self)
             .into_iter()
             .chain(unknown)
+            .chain(unknown_metrics)
             .chain(exposure::warnings(&self))
             .collect();
         Ok(self)
@@ -238,7 +245,7 @@ impl ServeArgs {
     ///
     /// # Errors
     /// `InvalidArg` if there is none.
-    fn repositories(&self) -> Result<Vec<PathBuf>> {
+    pub(crate) fn repositories(&self) -> Result<Vec<PathBuf>> {
         let mut repositories: BTreeSet<_> = self.repository.repositories();
         if repositories.is_empty() {
             repositories.extend(
@@ -258,7 +265,7 @@ impl ServeArgs {
     ///
     /// # Errors
     /// `InvalidArg` in Triton's words if the options ask for what cannot be.
-    pub(crate) fn server_options(&self) -> Result<ServerOptions> {
+    pub(crate) fn server_options(&self, log: Arc<LogControl>) -> Result<ServerOptions> {
         self.repository.check_startup_models()?;
         Ok(ServerOptions {
             id: self.server.id.clone(),
@@ -275,6 +282,8 @@ impl ServeArgs {
             load_retry_count: self.repository.model_load_retry_count,
             backend_settings: self.backend.backend_settings(),
             allows_client_shm: self.device.allow_client_shm,
+            log,
+            metrics: self.metrics_options(),
             ..ServerOptions::default()
         })
     }
@@ -395,8 +404,13 @@ impl ServeArgs {
             .then_some((address, self.metrics.metrics_port))
     }
 
-    pub(crate) fn log_options(&self) -> LogOptions {
-        self.logging.log_options(self.environment.is_log_escaped())
+    fn metrics_options(&self) -> MetricsOptions {
+        MetricsOptions {
+            reports_cpu: self.metrics.allows_cpu_metrics(),
+            interval: self.metrics.interval(),
+            pinned_memory_pool_byte_size: self.device.pinned_memory_pool_byte_size(),
+            ..self.metrics.options.clone()
+        }
     }
 
     /// Returns how to trace.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `tritongw serve`, from start-up to the last drained request (C010-C014).
 
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -11,17 +12,49 @@ use tritongw_backend_identity::IdentityBackend;
 use tritongw_backend_onnxruntime::OnnxRuntimeBackend;
 use tritongw_backend_python::PythonBackend;
 use tritongw_engine::backend::Backend;
-use tritongw_engine::{Server, ServerOptions};
+use tritongw_engine::{LogControl, Server, ServerOptions};
 use tritongw_grpc::GrpcServer;
 use tritongw_http::{HttpServer, MetricsServer};
 use tritongw_types::{Error, Result};
 
 use crate::options::ServeArgs;
-use crate::{Embedding, announce, descriptors, logging, tracing};
+use crate::{Embedding, announce, descriptors, logging, startup_tables, tracing};
+
+/// Why the server did not start.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The engine could not be made (C014).
+    Server(Error),
+    /// A service, by its name in Triton's texts, could not be opened (C007).
+    Door(&'static str, Error),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Server(error)
+    }
+}
+
+impl Failure {
+    /// Tells the user.
+    pub(crate) fn report(&self) {
+        match self {
+            Self::Server(error) => {
+                let (code, message) = (error.code().as_str(), error.message());
+                // A closed console leaves nobody to tell.
+                let _ = writeln!(io::stderr(), "error: creating server: {code} - {message}");
+            }
+            Self::Door(name, error) => {
+                let (code, message) = (error.code().as_str(), error.message());
+                log::error!("failed to start {name} service: {code} - {message}");
+            }
+        }
+    }
+}
 
 /// Serves until a signal arrives, then drains.
-pub(crate) fn run(args: &ServeArgs, embedding: Embedding) -> Result<()> {
-    logging::install(args.log_options())?;
+pub(crate) fn run(args: &ServeArgs, embedding: Embedding) -> Result<(), Failure> {
+    let log = logging::install(args.logging.settings(), args.environment.is_log_escaped())?;
     for warning in &args.warnings {
         log::warn!("{warning}");
     }
@@ -36,12 +69,19 @@ pub(crate) fn run(args: &ServeArgs, embedding: Embedding) -> Result<()> {
         Arc::new(OnnxRuntimeBackend::new(embedding.onnxruntime)),
         Arc::new(PythonBackend::new(embedding.python)),
     ];
-    let server = Server::new(server_options(args)?, backends)?;
-    let index = server.index();
-    announce::models(&index);
-    if args.repository.exit_on_error && !server.has_loaded_all() {
-        server.stop(args.server.exit_timeout());
-        return Err(Error::internal("failed to load all models"));
+    let names: Vec<_> = backends
+        .iter()
+        .map(|backend| backend.name().to_owned())
+        .collect();
+    let server = Server::new(server_options(args, log)?, backends)?;
+    startup_tables::log_all(args, &server, &names);
+    if !server.has_loaded_all() {
+        let error = Error::internal("failed to load all models");
+        if args.repository.exit_on_error {
+            server.stop(args.server.exit_timeout());
+            return Err(error.into());
+        }
+        log::error!("{}: {}", error.code().as_str(), error.message());
     }
     announce::signatures(&server);
     let doors =
@@ -57,8 +97,8 @@ pub(crate) fn run(args: &ServeArgs, embedding: Embedding) -> Result<()> {
 }
 
 /// Returns the engine's options; tracing comes last, since it may start a thread.
-fn server_options(args: &ServeArgs) -> Result<ServerOptions> {
-    let options = args.server_options()?;
+fn server_options(args: &ServeArgs, log: Arc<LogControl>) -> Result<ServerOptions> {
+    let options = args.server_options(log)?;
     let trace = args.trace_options().map_err(Error::invalid_arg)?;
     Ok(ServerOptions {
         trace: tracing::options(&trace, &args.environment.trace_batches)?,
@@ -77,10 +117,11 @@ struct Doors {
 
 impl Doors {
     /// Opens gRPC, HTTP, SageMaker, Vertex AI and metrics, in this order (C010).
-    fn open(args: &ServeArgs, server: &Arc<Server>) -> Result<Self> {
+    fn open(args: &ServeArgs, server: &Arc<Server>) -> Result<Self, Failure> {
         let grpc = match args.grpc_options() {
             Some(options) => {
-                let grpc = GrpcServer::start(&options, server)?;
+                let grpc = GrpcServer::start(&options, server)
+                    .map_err(|error| Failure::Door("GRPC", error))?;
                 log::info!("Started GRPCInferenceService at {}", grpc.local_addr());
                 Some(grpc)
             }
@@ -89,7 +130,8 @@ impl Doors {
         let http = match args.http_options() {
             Some(mut options) => {
                 options.thread_count = options.thread_count.min(most_network_threads());
-                let http = HttpServer::start(&options, Arc::clone(server))?;
+                let http = HttpServer::start(&options, Arc::clone(server))
+                    .map_err(|error| Failure::Door("HTTP", error))?;
                 log::info!("Started HTTPService at {}", http.local_addr());
                 Some(http)
             }
@@ -119,7 +161,8 @@ impl Doors {
         };
         let metrics = match args.metrics_address() {
             Some((address, port)) => {
-                let metrics = MetricsServer::start(address, port, Arc::clone(server))?;
+                let metrics = MetricsServer::start(address, port, Arc::clone(server))
+                    .map_err(|error| Failure::Door("Metrics", error))?;
                 log::info!("Started Metrics Service at {}", metrics.local_addr());
                 Some(metrics)
             }

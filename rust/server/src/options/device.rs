@@ -56,7 +56,6 @@ pub(crate) struct DeviceArgs {
 
 impl DeviceArgs {
     /// Returns the size of the pinned pool; a negative size is none (C089).
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the pinned pool"))]
     pub(crate) fn pinned_memory_pool_byte_size(&self) -> u64 {
         u64::try_from(self.pinned_memory_pool_byte_size).unwrap_or(0)
     }

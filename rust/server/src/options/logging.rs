@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-use std::path::PathBuf;
-
 use clap::{ArgAction, Args};
+use tritongw_engine::{LogFormat, LogSettings};
 
 use super::value;
-use crate::logging::{LogFormat, LogOptions};
 
 /// What is logged, how, and where to.
 #[derive(Debug, Args)]
@@ -36,39 +34,30 @@ pub(crate) struct LoggingArgs {
     log_error: bool,
 
     /// How a line begins: `default` is LMMDD hh:mm:ss.uuuuuu, `ISO8601` is
-    /// YYYY-MM-DDThh:mm:ssZ L, where L is I, W or E.
+    /// YYYY-MM-DDThh:mm:ssZ L, where L is I, W or E; `json`, which Triton does not have, makes a
+    /// JSON object of each line.
     #[arg(long, default_value = "default", value_name = "string", value_parser = log_format)]
     log_format: LogFormat,
 
     /// File that takes all lines in place of the console.
     #[arg(long, value_name = "string")]
-    log_file: Option<PathBuf>,
+    log_file: Option<String>,
 }
 
 impl LoggingArgs {
-    pub(crate) fn log_options(&self, is_escaping: bool) -> LogOptions {
-        LogOptions {
+    /// Returns what is logged at first.
+    pub(crate) fn settings(&self) -> LogSettings {
+        LogSettings {
+            file: self.log_file.clone().unwrap_or_default(),
             info: self.log_info,
             warning: self.log_warning,
             error: self.log_error,
             verbose_level: self.log_verbose,
             format: self.log_format,
-            is_escaping,
         }
-    }
-
-    /// Returns the file that takes the lines; an empty name is the console (C023).
-    pub(crate) fn log_file(&self) -> Option<&PathBuf> {
-        self.log_file
-            .as_ref()
-            .filter(|path| !path.as_os_str().is_empty())
     }
 }
 
 fn log_format(text: &str) -> Result<LogFormat, String> {
-    match text {
-        "default" => Ok(LogFormat::Default),
-        "ISO8601" => Ok(LogFormat::Iso8601),
-        _ => Err("invalid argument for --log-format".to_owned()),
-    }
+    LogFormat::from_name(text).ok_or_else(|| "invalid argument for --log-format".to_owned())
 }

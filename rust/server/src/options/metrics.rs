@@ -2,6 +2,7 @@
 use std::time::Duration;
 
 use clap::{ArgAction, Args};
+use tritongw_engine::MetricsOptions;
 
 use super::value::{self, Setting};
 
@@ -16,7 +17,7 @@ pub(crate) struct MetricsArgs {
     )]
     pub(crate) allow_metrics: bool,
 
-    /// Reports GPUs, unless --allow-metrics is false.
+    /// Accepted, but this version reports no GPUs.
     #[arg(
         long, default_value = "true", value_name = "boolean", value_parser = value::boolean,
         action = ArgAction::Set
@@ -49,6 +50,9 @@ pub(crate) struct MetricsArgs {
     /// counter_latencies, histogram_latencies, summary_latencies, summary_quantiles.
     #[arg(long, value_name = "<string>=<string>", value_parser = setting)]
     metrics_config: Vec<Setting>,
+    /// What the settings say; complete after [`Self::resolve`].
+    #[arg(skip)]
+    pub(crate) options: MetricsOptions,
 }
 
 impl MetricsArgs {
@@ -59,7 +63,6 @@ impl MetricsArgs {
     }
 
     /// Returns whether the host's CPU and memory are reported (C076).
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the host gauges"))]
     pub(crate) fn allows_cpu_metrics(&self) -> bool {
         self.allow_metrics && self.allow_cpu_metrics
     }
@@ -73,16 +76,25 @@ impl MetricsArgs {
     }
 
     /// Returns how often gauges are measured (C079).
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the host gauges"))]
     pub(crate) fn interval(&self) -> Duration {
         Duration::from_millis(self.metrics_interval_ms)
     }
 
-    /// Returns names and values of the settings, as given (C080).
-    pub(crate) fn settings(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.metrics_config
-            .iter()
-            .map(|setting| (setting.name.as_str(), setting.value.as_str()))
+    /// Applies the settings (C080) and returns a warning for each that is none; Triton takes no
+    /// notice of them.
+    ///
+    /// # Errors
+    /// If a setting cannot have its value.
+    pub(super) fn resolve(&mut self) -> Result<Vec<String>, String> {
+        let mut warnings = Vec::new();
+        for setting in &self.metrics_config {
+            let is_known = self.options.set(&setting.name, &setting.value);
+            if !is_known.map_err(|error| error.message().to_owned())? {
+                let name = &setting.name;
+                warnings.push(format!("'--metrics-config' knows no setting '{name}'"));
+            }
+        }
+        Ok(warnings)
     }
 }
 

@@ -53,7 +53,7 @@ fn options_reason(options: &[&str]) -> String {
 #[test]
 fn defaults_are_tritons() {
     let args = serve(&[]);
-    let options = args.server_options().expect("valid");
+    let options = args.server_options(Arc::default()).expect("valid");
     assert_eq!(options.id, "triton");
     assert!(options.is_auto_complete && options.is_strict_readiness);
     assert_eq!(
@@ -133,7 +133,10 @@ fn booleans_take_every_spelling_of_triton() {
         "Bad option: \"--exit-on-error\".\ninvalid value for bool option: maybe\n"
     );
     assert_eq!(
-        serve(&["--log-verbose=true"]).log_options().verbose_level,
+        serve(&["--log-verbose=true"])
+            .logging
+            .settings()
+            .verbose_level,
         1
     );
 }
@@ -149,14 +152,17 @@ fn the_last_of_an_option_counts_unless_it_repeats() {
         "--model-store=b",
     ]);
     assert_eq!(args.http_options().expect("on").port, 2);
-    let repositories = args.server_options().expect("valid").model_repositories;
+    let repositories = args
+        .server_options(Arc::default())
+        .expect("valid")
+        .model_repositories;
     assert_eq!(repositories, ["a", "b", "models"].map(PathBuf::from));
 }
 
 #[test]
 fn unambiguous_prefixes_and_aliases_are_accepted() {
     let aliased = serve(&["--model-sto=other"])
-        .server_options()
+        .server_options(Arc::default())
         .expect("valid");
     assert_eq!(
         aliased.model_repositories,
@@ -407,7 +413,9 @@ fn the_interval_of_polling_counts_in_poll_mode_only() {
 fn a_repository_must_be_given() {
     let line = ["tritongw", "serve"].map(OsString::from).to_vec();
     let args = parse(line, &BTreeMap::new()).expect("valid options");
-    let error = args.server_options().expect_err("no repository");
+    let error = args
+        .server_options(Arc::default())
+        .expect_err("no repository");
     assert_eq!(error.message(), "--model-repository must be specified");
 }
 
@@ -425,7 +433,7 @@ fn the_environment_of_vertex_ai_is_read() {
     given.environment = EnvironmentInputs::read(&environment).expect("a port");
     assert!(given.allows_vertex_ai() && !given.allows_http() && !given.allows_grpc());
     assert_eq!(given.vertex_ai_port(), 9000);
-    let options = given.server_options().expect("a repository");
+    let options = given.server_options(Arc::default()).expect("a repository");
     assert_eq!(options.model_repositories, [PathBuf::from("stored")]);
     assert_eq!(
         given.environment.vertex_ai_predict_route.as_deref(),
@@ -463,7 +471,7 @@ fn the_environment_of_vertex_ai_is_read() {
 fn log_messages_stay_as_they_are_when_the_environment_says_so() {
     let is_escaping = |value| {
         let args = parse_in(&[("TRITON_SERVER_ESCAPE_LOG_MESSAGES", value)], &[]);
-        args.expect("valid").log_options().is_escaping
+        args.expect("valid").environment.is_log_escaped()
     };
     assert!(!is_escaping("0"));
     assert!(is_escaping("1"));
@@ -489,7 +497,10 @@ fn metrics_follow_the_http_address() {
 #[test]
 fn backend_settings_are_global_or_of_one_backend() {
     let args = serve(&["--backend-config=python,a=b=c", "--backend-config", "x=y"]);
-    let settings = args.server_options().expect("valid").backend_settings;
+    let settings = args
+        .server_options(Arc::default())
+        .expect("valid")
+        .backend_settings;
     assert_eq!(settings["python"]["a"], "b=c");
     assert_eq!(settings[""]["x"], "y");
 }
@@ -748,4 +759,30 @@ fn models_from_strangers_are_warned_of() {
     assert_eq!(warned(&[open[0], restricted]), 0);
     let none = serve(&[open[0], "--model-control-mode=none"]);
     assert!(none.warnings.is_empty());
+}
+
+#[test]
+fn metrics_settings_are_typed() {
+    let args = serve(&[
+        "--metrics-config=summary_latencies=true",
+        "--metrics-config=summary_quantiles=0.5:0.05,0.9:0.01",
+        "--metrics-config=no_such_setting=1",
+        "--metrics-interval-ms=500.5",
+        "--allow-cpu-metrics=false",
+        "--pinned-memory-pool-byte-size=7",
+    ]);
+    assert_eq!(
+        args.warnings,
+        ["'--metrics-config' knows no setting 'no_such_setting'"]
+    );
+    let options = args.server_options(Arc::default()).expect("valid").metrics;
+    assert!(options.summary_latencies && !options.histogram_latencies && !options.reports_cpu);
+    assert_eq!(options.summary_quantiles.len(), 2);
+    assert_eq!(options.interval, Duration::from_millis(500));
+    assert_eq!(options.pinned_memory_pool_byte_size, 7);
+    assert_eq!(
+        options_reason(&["--metrics-config=summary_latencies=maybe"]),
+        "setting metrics configuration: Invalid argument - metrics setting 'summary_latencies' \
+         must be true or false, got 'maybe'"
+    );
 }

@@ -34,10 +34,6 @@ const UNAVAILABLE: &[Unavailable] = &[
     warn("model-load-gpu-limit", |args| {
         !args.device.model_load_gpu_limits().is_empty()
     }),
-    warn("log-file", |args| args.logging.log_file().is_some()),
-    warn("metrics-config", |args| {
-        args.metrics.settings().next().is_some()
-    }),
 ];
 
 const fn warn(option: &'static str, is_asked_for: fn(&ServeArgs) -> bool) -> Unavailable {
