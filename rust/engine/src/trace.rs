@@ -7,6 +7,7 @@
 
 mod activity;
 mod context;
+mod door;
 mod file;
 mod inference_trace;
 mod json;
@@ -18,6 +19,7 @@ mod tensor_text;
 
 pub use activity::{Activity, TensorActivity};
 pub use context::{SpanIds, TraceContext};
+pub use door::{DoorActivities, DoorTrace, SendTrace};
 pub use inference_trace::InferenceTrace;
 pub use manager::{TraceExporter, TraceManager, TraceMode, TraceOptions};
 pub use record::{TensorEvent, TraceEvent, TraceRecord};

@@ -9,8 +9,8 @@ use hyper::body::{Body, Frame};
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{HeaderMap, Response, StatusCode};
 use tokio::time::Sleep;
+use tritongw_engine::trace::SendTrace;
 
-use crate::call_trace::SendTrace;
 use crate::codec::Segments;
 use crate::compression::{ACCEPTED_ENCODINGS, Encoding, GRPC_ACCEPT_ENCODING, GRPC_ENCODING};
 use crate::drain::InflightStream;
@@ -48,8 +48,8 @@ impl GrpcBody {
     }
 
     /// Has the end of sending noted in a trace.
-    pub(crate) fn traced_by(&mut self, trace: SendTrace) {
-        self._trace = Some(trace);
+    pub(crate) fn traced_by(&mut self, trace: Option<SendTrace>) {
+        self._trace = trace;
     }
 }
 

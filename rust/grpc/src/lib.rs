@@ -10,7 +10,6 @@
 #![forbid(unsafe_code)]
 
 mod body;
-mod call_trace;
 pub mod codec;
 mod compression;
 mod connection;

@@ -7,14 +7,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hyper::body::Incoming;
+use hyper::header::HeaderValue;
 use hyper::{HeaderMap, Request, Response};
 use tritongw_engine::Server;
 use tritongw_engine::buffer::{HeapAllocator, RequestBuffer};
 use tritongw_engine::header_forward::HeaderForward;
+use tritongw_engine::trace::{DoorActivities, DoorTrace};
 use tritongw_types::RestrictedApis;
 
 use crate::body::{GrpcBody, answer, http_refusal, streaming_answer};
-use crate::call_trace::CallTrace;
 use crate::codec::Segments;
 use crate::compression::{CompressionLevel, Encoding};
 use crate::deadline::timeout_of;
@@ -84,10 +85,10 @@ impl Service {
             Ok(Method::ModelStreamInfer) => self.stream(head.headers, body),
             Ok(Method::Reflection) => self.reflect(&head.headers, body),
             Ok(method) => {
-                let mut trace = CallTrace::begin(server.traces());
+                let mut trace = DoorTrace::begin(server.traces(), DoorActivities::GRPC);
                 let result = self.call(method, &head.headers, body, &mut trace).await;
                 let mut answer = answer(result, self.encoding(method, &head.headers));
-                trace.send(&mut answer);
+                answer.body_mut().traced_by(trace.send());
                 answer
             }
             Err(Refusal::Call(status)) => answer(Err(status), Encoding::Identity),
@@ -133,7 +134,7 @@ impl Service {
         method: Method,
         headers: &HeaderMap,
         body: Incoming,
-        trace: &mut CallTrace,
+        trace: &mut DoorTrace,
     ) -> Result<Segments, Status> {
         let encoding = Encoding::of(headers)?;
         let work = guarded(async {
@@ -160,7 +161,7 @@ impl Service {
         &self,
         headers: &HeaderMap,
         message: Bytes,
-        trace: &mut CallTrace,
+        trace: &mut DoorTrace,
     ) -> Result<Segments, Status> {
         let StreamShared {
             server,
@@ -175,7 +176,9 @@ impl Service {
         };
         let limit = *max_message_size;
         infer::model_infer(server, allocator, forward, message, limit, |model| {
-            trace.received(server.traces(), model, headers)
+            trace.received(server.traces(), model, |name| {
+                headers.get(name).map(HeaderValue::as_bytes)
+            })
         })
         .await
     }

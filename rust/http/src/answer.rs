@@ -9,13 +9,13 @@ use hyper::header::EXPECT;
 use hyper::http::request::Parts;
 use hyper::{Request, Response, StatusCode};
 use tritongw_engine::Server;
+use tritongw_engine::trace::{DoorActivities, DoorTrace};
 
 use crate::activity::Activity;
 use crate::body::{self, RequestBody};
 use crate::network::Service;
 use crate::panics;
 use crate::refusal::Refusal;
-use crate::request_trace::RequestTrace;
 use crate::response::{self, ResponseBody};
 
 /// Answers requests to one port.
@@ -28,7 +28,7 @@ pub(crate) trait Answer: Send + Sync + 'static {
         &self,
         parts: &Parts,
         body: &mut RequestBody<'_>,
-        trace: &mut RequestTrace,
+        trace: &mut DoorTrace,
     ) -> impl Future<Output = Result<Response<ResponseBody>, Refusal>> + Send;
 }
 
@@ -43,7 +43,7 @@ impl<A: Answer> Service for Port<A> {
         activity: &Arc<Activity>,
     ) -> Response<ResponseBody> {
         activity.step();
-        let mut trace = RequestTrace::begin(self.0.server().traces());
+        let mut trace = DoorTrace::begin(self.0.server().traces(), DoorActivities::HTTP);
         let (parts, mut incoming) = request.into_parts();
         let mut body = RequestBody::new(&mut incoming, activity);
         let answer = self.0.answer(&parts, &mut body, &mut trace);
@@ -61,7 +61,7 @@ impl<A: Answer> Service for Port<A> {
             }
         };
         response.body_mut().watched_by(activity);
-        trace.send(&mut response);
+        response.body_mut().traced_by(trace.send());
         // A client that waits to be told to go on will not send the body of a refused request.
         if !incoming.is_end_stream() && !parts.headers.contains_key(EXPECT) {
             body::discard(incoming);

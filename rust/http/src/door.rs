@@ -7,6 +7,7 @@ use hyper::http::request::Parts;
 use hyper::{Method, Response, StatusCode};
 use tritongw_engine::Server;
 use tritongw_engine::buffer::{HeapAllocator, ResponseAllocator};
+use tritongw_engine::trace::DoorTrace;
 use tritongw_types::{Error, Result};
 
 use crate::answer::Answer;
@@ -15,7 +16,6 @@ use crate::framing::Framing;
 use crate::gate::Gate;
 use crate::header_forward::HeaderForward;
 use crate::refusal::Refusal;
-use crate::request_trace::RequestTrace;
 use crate::response::{self, ResponseBody};
 use crate::route::{Endpoint, Route};
 use crate::server::HttpOptions;
@@ -66,7 +66,7 @@ impl Door {
         &self,
         parts: &Parts,
         body: &mut RequestBody<'_>,
-        trace: &mut RequestTrace,
+        trace: &mut DoorTrace,
     ) -> Result<Response<ResponseBody>, Refusal> {
         let route = Route::find(parts.uri.path()).ok_or(Refusal::UnknownPath)?;
         let (verbs, group) = route.endpoint.rules();
@@ -180,7 +180,7 @@ impl Answer for Door {
         &self,
         parts: &Parts,
         body: &mut RequestBody<'_>,
-        trace: &mut RequestTrace,
+        trace: &mut DoorTrace,
     ) -> Result<Response<ResponseBody>, Refusal> {
         self.answer(parts, body, trace).await
     }

@@ -11,13 +11,13 @@ use std::sync::Arc;
 
 use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
 use hyper::{HeaderMap, Response, StatusCode};
+use tritongw_engine::trace::DoorTrace;
 use tritongw_types::{Error, Result};
 
 use crate::body::RequestBody;
 use crate::door::Door;
 use crate::orca;
 use crate::refusal::Refusal;
-use crate::request_trace::RequestTrace;
 use crate::response::{self, ResponseBody};
 use crate::route::Route;
 
@@ -34,7 +34,7 @@ pub(crate) async fn answer(
     route: &Route<'_>,
     headers: &HeaderMap,
     body: &mut RequestBody<'_>,
-    trace: &mut RequestTrace,
+    trace: &mut DoorTrace,
 ) -> Result<Response<ResponseBody>, Refusal> {
     let mut responses = send(door, route, headers, body, trace).await?;
     let _working = body.activity().work();
@@ -59,7 +59,7 @@ pub(crate) async fn answer_stream(
     route: &Route<'_>,
     headers: &HeaderMap,
     body: &mut RequestBody<'_>,
-    trace: &mut RequestTrace,
+    trace: &mut DoorTrace,
 ) -> Result<Response<ResponseBody>, Refusal> {
     let mut responses = send(door, route, headers, body, trace).await?;
     let first = {
@@ -79,12 +79,14 @@ async fn send(
     route: &Route<'_>,
     headers: &HeaderMap,
     body: &mut RequestBody<'_>,
-    trace: &mut RequestTrace,
+    trace: &mut DoorTrace,
 ) -> Result<Responses, Refusal> {
     let model = door.server.model(&route.model(), route.version()?)?;
     check_encoding(headers)?;
     let text = body.receive(door.max_input_size, None).await?;
-    let trace = trace.received(door.server.traces(), model.name(), headers);
+    let trace = trace.received(door.server.traces(), model.name(), |name| {
+        headers.get(name).map(HeaderValue::as_bytes)
+    });
     let mut request = request::read(&model, &text)?;
     request.set_trace(trace);
     if let Some(forward) = &door.header_forward {

@@ -4,10 +4,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use hyper::header::HeaderValue;
 use hyper::{HeaderMap, Response};
 use smallvec::{SmallVec, smallvec};
 use tritongw_engine::buffer::{InputBuffer, ResponseAllocator};
 use tritongw_engine::shared_memory::SharedMemoryAllocator;
+use tritongw_engine::trace::DoorTrace;
 use tritongw_engine::{InferenceRequest, InferenceResponse, Model, Server, parameters};
 use tritongw_types::{Error, Result};
 
@@ -24,7 +26,6 @@ use crate::orca;
 use crate::raw_request;
 use crate::refusal::Refusal;
 use crate::reply::{CancelOnDrop, Reply};
-use crate::request_trace::RequestTrace;
 use crate::response::{self, ResponseBody};
 use crate::route::Route;
 
@@ -34,7 +35,7 @@ pub(crate) async fn answer(
     route: &Route<'_>,
     headers: &HeaderMap,
     body: &mut RequestBody<'_>,
-    trace: &mut RequestTrace,
+    trace: &mut DoorTrace,
 ) -> Result<Response<ResponseBody>, Refusal> {
     let model = door.server.model(&route.model(), route.version()?)?;
     if model.config().is_decoupled {
@@ -47,7 +48,9 @@ pub(crate) async fn answer(
     let bytes = body
         .receive(door.max_input_size, model.request_memory())
         .await?;
-    let trace = trace.received(door.server.traces(), model.name(), headers);
+    let trace = trace.received(door.server.traces(), model.name(), |name| {
+        headers.get(name).map(HeaderValue::as_bytes)
+    });
     // Until the answer is there, the next move is the model's.
     let working = body.activity().work();
     let header = door.framing.head_length(headers)?;

@@ -31,7 +31,6 @@ mod raw_request;
 mod refusal;
 mod reply;
 mod repository;
-mod request_trace;
 mod response;
 mod route;
 mod sagemaker;

@@ -9,6 +9,7 @@ use hyper::body::{Body, Frame, SizeHint};
 use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
 use hyper::{Response, StatusCode};
 use smallvec::SmallVec;
+use tritongw_engine::trace::SendTrace;
 use tritongw_types::Error;
 
 use crate::activity::Activity;
@@ -17,7 +18,6 @@ use crate::coding::ContentCoding;
 use crate::framing::Framing;
 use crate::generate::EventStream;
 use crate::json::Writer;
-use crate::request_trace::SendTrace;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
@@ -101,8 +101,8 @@ impl ResponseBody {
     }
 
     /// Has the end of sending noted in a trace.
-    pub(crate) fn traced_by(&mut self, trace: SendTrace) {
-        self._trace = Some(trace);
+    pub(crate) fn traced_by(&mut self, trace: Option<SendTrace>) {
+        self._trace = trace;
     }
 
     fn poll_piece(&mut self, context: &Context<'_>) -> Poll<Option<Bytes>> {

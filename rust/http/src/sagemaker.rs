@@ -10,6 +10,7 @@ use std::sync::Arc;
 use hyper::http::request::Parts;
 use hyper::{Response, StatusCode, Uri};
 use tritongw_engine::Server;
+use tritongw_engine::trace::DoorTrace;
 use tritongw_types::{Error, Result};
 
 use crate::answer::Answer;
@@ -17,7 +18,6 @@ use crate::body::RequestBody;
 use crate::door::Door;
 use crate::framing::Framing;
 use crate::refusal::Refusal;
-use crate::request_trace::RequestTrace;
 use crate::response::ResponseBody;
 use crate::route::model_path;
 use crate::server::HttpOptions;
@@ -113,7 +113,7 @@ impl Answer for SageMakerDoor {
         &self,
         parts: &Parts,
         body: &mut RequestBody<'_>,
-        trace: &mut RequestTrace,
+        trace: &mut DoorTrace,
     ) -> Result<Response<ResponseBody>, Refusal> {
         let uri = match parts.uri.path() {
             "/ping" => &self.ping,

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Response, StatusCode, Uri};
+use tritongw_engine::trace::DoorTrace;
 use tritongw_engine::{Server, metrics};
 use tritongw_types::{ApiGroup, Error, Result};
 
@@ -18,7 +19,6 @@ use crate::door::Door;
 use crate::framing::Framing;
 use crate::metrics_door;
 use crate::refusal::Refusal;
-use crate::request_trace::RequestTrace;
 use crate::response::ResponseBody;
 use crate::route::{Endpoint, Route, model_path};
 use crate::server::HttpOptions;
@@ -79,7 +79,7 @@ impl VertexAiDoor {
         target: &HeaderValue,
         parts: &Parts,
         body: &mut RequestBody<'_>,
-        trace: &mut RequestTrace,
+        trace: &mut DoorTrace,
     ) -> Result<Response<ResponseBody>, Refusal> {
         if parts.method != Method::POST {
             return Err(Refusal::Empty(StatusCode::METHOD_NOT_ALLOWED));
@@ -107,7 +107,7 @@ impl Answer for VertexAiDoor {
         &self,
         parts: &Parts,
         body: &mut RequestBody<'_>,
-        trace: &mut RequestTrace,
+        trace: &mut DoorTrace,
     ) -> Result<Response<ResponseBody>, Refusal> {
         let path = parts.uri.path();
         if path == self.health_route {

@@ -18,6 +18,16 @@ pub struct TraceContext {
 }
 
 impl TraceContext {
+    /// Reads the context that a request brings; `header` returns the value of a header by its
+    /// name. A value that is not ASCII counts as none.
+    pub fn from_headers<'a>(header: impl Fn(&str) -> Option<&'a [u8]>) -> Option<Self> {
+        let text = |name| {
+            let value = header(name).filter(|value| value.is_ascii())?;
+            std::str::from_utf8(value).ok()
+        };
+        Self::parse(text("traceparent")?, text("tracestate"))
+    }
+
     /// Reads `traceparent` and `tracestate`; `None` if the first is not well-formed, which counts
     /// as no context.
     pub fn parse(traceparent: &str, tracestate: Option<&str>) -> Option<Self> {

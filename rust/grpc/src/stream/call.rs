@@ -6,9 +6,10 @@ use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::HeaderMap;
 use hyper::body::Incoming;
+use hyper::header::HeaderValue;
 use tritongw_engine::buffer::HeapAllocator;
 use tritongw_engine::header_forward::HeaderForward;
-use tritongw_engine::trace::InferenceTrace;
+use tritongw_engine::trace::{DoorActivities, DoorTrace, InferenceTrace};
 use tritongw_engine::{InferenceRequest, Model, Server};
 use tritongw_types::{Error, Result};
 
@@ -17,7 +18,6 @@ use super::order::Ticket;
 use super::queue::{StreamLimits, StreamQueue};
 use super::sink::StreamSink;
 use super::writer::StreamWriter;
-use crate::call_trace::CallTrace;
 use crate::codec::{InferRequest, decode_infer_request};
 use crate::compression::Encoding;
 use crate::drain::Drain;
@@ -80,12 +80,12 @@ impl StreamCall {
             |beginning: &[u8], size| infer::memory_of_model(&self.shared.server, beginning, size);
         let mut decoder = MessageDecoder::new(limit);
         let traces = self.shared.server.traces();
-        let mut trace = CallTrace::begin(traces);
+        let mut trace = DoorTrace::begin(traces, DoorActivities::GRPC);
         loop {
             self.queue.room_to_read().await;
             if let Some(message) = decoder.next_message(&memory)? {
                 self.take(&self.encoding.decode(message, limit)?, &mut trace)?;
-                trace = CallTrace::begin(traces);
+                trace = DoorTrace::begin(traces, DoorActivities::GRPC);
                 continue;
             }
             match body.frame().await {
@@ -102,7 +102,7 @@ impl StreamCall {
     }
 
     /// Takes one request; what is wrong with it is answered in the stream (P149).
-    fn take(&self, message: &Bytes, trace: &mut CallTrace) -> Result<(), Status> {
+    fn take(&self, message: &Bytes, trace: &mut DoorTrace) -> Result<(), Status> {
         let call = decode_infer_request(message).map_err(|_| Status::unreadable())?;
         let model = self.model(&call);
         let is_decoupled = model
@@ -111,7 +111,9 @@ impl StreamCall {
         let ticket = self.queue.open(is_decoupled);
         let started = model.map_err(Refusal::from).and_then(|model| {
             let traces = self.shared.server.traces();
-            let trace = trace.received(traces, model.name(), &self.headers);
+            let trace = trace.received(traces, model.name(), |name| {
+                self.headers.get(name).map(HeaderValue::as_bytes)
+            });
             let mut request = infer::build_request(&self.shared.server, model, &call, message)?;
             request.set_trace(trace.clone());
             self.infer(ticket, request, &call, trace)

@@ -2,12 +2,11 @@
 use std::sync::Arc;
 
 use tritongw_engine::InferenceResponse;
-use tritongw_engine::trace::InferenceTrace;
+use tritongw_engine::trace::{DoorActivities, InferenceTrace, SendTrace};
 use tritongw_protocol::pb;
 use tritongw_protocol::pb::infer_parameter::ParameterChoice;
 use tritongw_types::Error;
 
-use crate::call_trace::SendTrace;
 use crate::codec::{Envelope, Segments};
 use crate::framing::with_prefix;
 use crate::infer;
@@ -79,7 +78,7 @@ impl Response {
     pub(super) fn encode(self, max_message_size: usize) -> Result<Segments, Status> {
         Ok(match self {
             Self::Inferred(mut response, trace) => {
-                let _sending = trace.map(SendTrace::begin);
+                let _sending = trace.map(|trace| SendTrace::begin(trace, DoorActivities::GRPC));
                 return infer::encode(&mut response, Envelope::Stream, max_message_size);
             }
             Self::EmptyFinal(names) => message("", about(names, Some(true))),
