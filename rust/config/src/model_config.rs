@@ -15,6 +15,7 @@ mod ensemble_graph;
 mod instance_group;
 mod metrics;
 mod optimization;
+mod parameters;
 mod reshape;
 mod scheduling;
 mod sequence_batching;
@@ -34,6 +35,7 @@ pub use metrics::MetricControl;
 pub use optimization::{
     Cuda, CudaGraphShapes, CudaGraphSpec, ExecutionAccelerator, ModelPriority, Optimization,
 };
+pub use parameters::whole_number_parameter;
 pub use scheduling::Scheduling;
 pub use sequence_batching::{
     InitialState, InitialStateData, SequenceBatching, SequenceState, SequenceStrategy,
@@ -144,7 +146,7 @@ impl ModelConfig {
             instance_groups: instance_group::from_message(&message)?,
             default_model_filename: message.default_model_filename.clone(),
             cc_model_filenames: message.cc_model_filenames.clone(),
-            parameters: parameters(&message),
+            parameters: parameters::read(&message),
             optimization: Optimization::from_message(&message),
             metric_tags: message.metric_tags.clone(),
             metrics,
@@ -242,13 +244,6 @@ impl ModelConfig {
         }
         shape
     }
-}
-
-fn parameters(message: &pb::ModelConfig) -> BTreeMap<String, String> {
-    let parameters = message.parameters.iter();
-    parameters
-        .map(|(key, value)| (key.clone(), value.string_value.clone()))
-        .collect()
 }
 
 fn op_library_filenames(message: &pb::ModelConfig) -> Vec<String> {

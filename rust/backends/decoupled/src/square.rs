@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tritongw_config::whole_number_parameter;
 use tritongw_engine::backend::{
     Backend, BackendInstance, BackendModel, InstanceContext, ModelContext,
 };
@@ -54,7 +55,7 @@ struct Script {
 
 impl Script {
     fn read(parameters: &BTreeMap<String, String>) -> Result<Self> {
-        let number = |name| values::parameter(parameters, name);
+        let number = |name| whole_number_parameter(parameters, name);
         let delay = |name| number(name).map(Duration::from_nanos);
         Ok(Self {
             infer_delay: delay("CUSTOM_INFER_DELAY_NS")?,

@@ -95,23 +95,6 @@ pub(crate) fn timings(start_ns: u64, output_start_ns: Option<u64>) -> ResponseTi
     }
 }
 
-/// Reads a delay or count out of a model's parameters; 0 if it is not there.
-pub(crate) fn parameter(
-    parameters: &std::collections::BTreeMap<String, String>,
-    name: &str,
-) -> Result<u64> {
-    let Some(text) = parameters.get(name) else {
-        return Ok(0);
-    };
-    text.trim()
-        .parse()
-        .map_err(|source: std::num::ParseIntError| {
-            let message =
-                format!("parameter '{name}' must be a non-negative integer, got '{text}'");
-            Error::invalid_arg(message).with_source(source)
-        })
-}
-
 /// Sleeps, for as long as the request is not cancelled.
 pub(crate) fn sleep_unless_cancelled(request: &InferenceRequest, duration: Duration) {
     const NAP: Duration = Duration::from_millis(20);

@@ -2,7 +2,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use tritongw_types::{Error, Result};
+use tritongw_config::whole_number_parameter;
+use tritongw_types::Result;
 
 /// Delays for tests, from the model's parameters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,7 +18,7 @@ pub(crate) struct Delays {
 
 impl Delays {
     pub(crate) fn read(parameters: &BTreeMap<String, String>) -> Result<Self> {
-        let number = |name| number(parameters, name);
+        let number = |name| whole_number_parameter(parameters, name);
         Ok(Self {
             creation: Duration::from_secs(number("creation_delay_sec")?),
             execution: Duration::from_millis(number("execute_delay_ms")?),
@@ -35,19 +36,6 @@ impl Delays {
         };
         self.execution.saturating_mul(multiplier)
     }
-}
-
-fn number(parameters: &BTreeMap<String, String>, name: &str) -> Result<u64> {
-    let Some(text) = parameters.get(name) else {
-        return Ok(0);
-    };
-    text.trim()
-        .parse()
-        .map_err(|source: std::num::ParseIntError| {
-            let message =
-                format!("parameter '{name}' must be a non-negative integer, got '{text}'");
-            Error::invalid_arg(message).with_source(source)
-        })
 }
 
 #[cfg(test)]
