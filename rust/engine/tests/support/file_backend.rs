@@ -17,14 +17,13 @@ use tritongw_engine::backend::{
     Backend, BackendInstance, BackendModel, InstanceContext, ModelContext, Placement,
 };
 use tritongw_engine::batch::{Batch, ExecutionPermit, Requests};
-use tritongw_engine::buffer::HeapAllocator;
 use tritongw_engine::{
     ComputeTimings, InferenceRequest, InputTensor, Model, ModelControlMode, ModelLoad, Server,
     ServerOptions,
 };
 use tritongw_types::{DataType, Error, Result, Shape};
 
-use super::{ChannelSink, PATIENCE, Reply, wait_until};
+use super::{PATIENCE, Reply, wait_until};
 
 /// Configuration of the models.
 pub const FILE_CONFIG: &str = r#"
@@ -318,12 +317,8 @@ impl FileServer {
         request
     }
 
-    pub fn send(&self, mut request: Box<InferenceRequest>) -> Result<Reply> {
-        let (sender, answers) = channel();
-        let sink = Arc::new(ChannelSink(sender));
-        let responder = Arc::clone(request.set_response_handler(Arc::new(HeapAllocator), sink));
-        self.server.infer(request).map_err(|(error, _)| error)?;
-        Ok(Reply { answers, responder })
+    pub fn send(&self, request: Box<InferenceRequest>) -> Result<Reply> {
+        Reply::to(&self.server, request)
     }
 
     /// Asks a model and returns its answer.

@@ -299,6 +299,15 @@ pub struct Reply {
 }
 
 impl Reply {
+    /// Sends a request off.
+    pub fn to(server: &Server, mut request: Box<InferenceRequest>) -> Result<Self> {
+        let (sender, answers) = channel();
+        let sink = Arc::new(ChannelSink(sender));
+        let responder = Arc::clone(request.set_response_handler(Arc::new(HeapAllocator), sink));
+        server.infer(request).map_err(|(error, _)| error)?;
+        Ok(Self { answers, responder })
+    }
+
     /// Lets go of the responder, as a door that no longer wants to cancel.
     pub fn give_up_responder(self) -> WithoutResponder {
         WithoutResponder(self.answers)
@@ -344,12 +353,8 @@ impl Fixture {
     }
 
     /// Sends a request off.
-    pub fn send(&self, mut request: Box<InferenceRequest>) -> Result<Reply> {
-        let (sender, answers) = channel();
-        let sink = Arc::new(ChannelSink(sender));
-        let responder = Arc::clone(request.set_response_handler(Arc::new(HeapAllocator), sink));
-        self.server.infer(request).map_err(|(error, _)| error)?;
-        Ok(Reply { answers, responder })
+    pub fn send(&self, request: Box<InferenceRequest>) -> Result<Reply> {
+        Reply::to(&self.server, request)
     }
 
     /// Sends a request with one element.
