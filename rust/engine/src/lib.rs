@@ -43,7 +43,9 @@ mod repository;
 mod repository_manager;
 mod repository_poller;
 mod request;
+mod responder;
 mod response;
+mod response_sink;
 mod response_statistics;
 mod retirement;
 mod server;
@@ -64,9 +66,9 @@ pub use model_table::{ModelReadyState, ModelVersionIndex};
 pub use quantile_sketch::Quantile;
 pub use repository_manager::{ModelControlMode, ModelLoad, OperationDone};
 pub use request::{InferenceRequest, InputTensor, ReleaseHook, RequestTimestamps, SequenceFlags};
-pub use response::{
-    InferenceResponse, OutputTensor, Responder, ResponseFlags, ResponseSink, ResponseStage, Resume,
-};
+pub use responder::Responder;
+pub use response::{InferenceResponse, OutputTensor, ResponseFlags};
+pub use response_sink::{ResponseSink, ResponseStage, Resume};
 pub use response_statistics::{ResponseOutcome, ResponseStat, ResponseTimings};
 pub use server::{Server, ServerOptions};
 pub use statistics::{BatchStat, DurationStat, FailureKind, ModelStatistics, StatisticsSnapshot};

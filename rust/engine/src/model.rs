@@ -16,7 +16,7 @@ use crate::loaded_model::{LoadedModel, Origin};
 use crate::model_scheduler::ModelScheduler;
 use crate::ordering::{OrderStage, ResponseOutbox};
 use crate::request::InferenceRequest;
-use crate::response::Responder;
+use crate::responder::Responder;
 use crate::statistics::ModelStatistics;
 use crate::timer::Timer;
 use crate::validation;

@@ -20,7 +20,7 @@ use crate::deferral::defer;
 use crate::instance::ModelInstance;
 use crate::instance_slots::InstanceSlots;
 use crate::request::InferenceRequest;
-use crate::response::Responder;
+use crate::responder::Responder;
 use crate::statistics::{FailureKind, ModelStatistics};
 use crate::timer::Timer;
 

@@ -7,7 +7,8 @@ use std::sync::{Arc, OnceLock};
 use parking_lot::Mutex;
 use tritongw_scheduler::{OrderKey, ResponseOrder};
 
-use crate::response::{InferenceResponse, ResponseFlags, ResponseSink, ResponseStage};
+use crate::response::{InferenceResponse, ResponseFlags};
+use crate::response_sink::{ResponseSink, ResponseStage};
 
 /// One response with the way it takes on.
 struct Held {

@@ -14,7 +14,9 @@ use crate::Model;
 use crate::buffer::{InputBuffer, InputData, ResponseAllocator};
 use crate::instance::ComputeTimings;
 use crate::ordering::OrderStage;
-use crate::response::{InferenceResponse, Responder, ResponseFlags, ResponseSink};
+use crate::responder::Responder;
+use crate::response::{InferenceResponse, ResponseFlags};
+use crate::response_sink::ResponseSink;
 use crate::statistics::FailureKind;
 use crate::trace::{Activity, InferenceTrace};
 
