@@ -132,6 +132,37 @@ def test_not_strict_readiness(starter: ServerStarter, tmp_path: Path) -> None:
         assert server.http.get("/v2/models/fails_to_initialize/ready").status == 400
 
 
+COMPLETES_ITSELF = """
+class TritonPythonModel:
+    @staticmethod
+    def auto_complete_config(config):
+        config.add_input({"name": "INPUT0", "data_type": "TYPE_FP32", "dims": [-1]})
+        config.add_output({"name": "OUTPUT0", "data_type": "TYPE_FP32", "dims": [-1]})
+        return config
+
+    def execute(self, requests):
+        raise NotImplementedError
+"""
+
+
+@pytest.mark.parametrize("option", ["", "--disable-auto-complete-config"])
+def test_configurations_are_completed_unless_told_otherwise(
+    starter: ServerStarter, tmp_path: Path, option: str
+) -> None:
+    directory = write_models(tmp_path / "models", {"good": good()})
+    (directory / "bare" / "1").mkdir(parents=True)
+    (directory / "bare" / "1" / "model.py").write_text(COMPLETES_ITSELF)
+    options = ["--exit-on-error=false", *([option] if option else [])]
+    with starter.prepare("completion", directory, options, "/v2/health/live") as process:
+        server = Server(process, starter.is_oracle)
+        assert server.http.get("/v2/models/good/ready").status == 200
+        answer = server.http.get("/v2/models/bare/config")
+        if option:
+            assert (answer.status, answer.error) == (404, NOT_FOUND.format("bare"))
+        else:
+            assert answer.json["input"][0]["name"] == "INPUT0"
+
+
 def test_broken_model_ends_the_server_unless_told_otherwise(
     starter: ServerStarter, tmp_path: Path
 ) -> None:

@@ -164,6 +164,14 @@ mod tests {
     }
 
     #[test]
+    fn the_host_is_measured_again_after_the_interval() {
+        let lasting = HostMeter::new(Duration::MAX);
+        assert_eq!(lasting.measure().at_ns, lasting.measure().at_ns);
+        let fleeting = HostMeter::new(Duration::ZERO);
+        assert_ne!(fleeting.measure().at_ns, fleeting.measure().at_ns);
+    }
+
+    #[test]
     fn utilization_is_the_busy_share_of_the_time_between() {
         let text = "cpu  10 0 20 60 10 0 0 0 99 99\ncpu0 1 1 1 1\n";
         let ticks = parse_ticks(text).expect("a line of all CPUs");
