@@ -246,7 +246,6 @@ async fn serve<S: Service>(
             .max_buf_size(MAX_READ)
             .header_read_timeout(None)
             .auto_date_header(false)
-            .pipeline_flush(true)
             .serve_connection(TokioIo::new(WatchedStream::new(socket, &activity)), handler)
     );
     let stop_flag = stop.clone();
