@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _WRK_SCRIPT = """
 wrk.method = "POST"
 wrk.body = io.open("{body}", "rb"):read("*a")
-wrk.headers["Inference-Header-Content-Length"] = "{head_length}"
+{headers}
 function done(summary, latency)
   local e = summary.errors
   io.write(string.format('{{"requests":%d,"us":%d,"p50":%d,"p99":%d,"errors":%d}}\\n',
@@ -44,6 +44,7 @@ class Load:
     tensors: list[Tensor]
     concurrency: int
     duration_s: int
+    is_decoupled: bool = False
 
 
 @dataclass(frozen=True)
@@ -67,16 +68,24 @@ class Client(Protocol):
         """Drive the server; `directory` takes files that the client needs."""
 
 
+@dataclass(frozen=True)
 class Wrk:
-    """wrk: HTTP with binary tensors."""
+    """wrk: HTTP with binary tensors, or `generate_stream` for a model that answers many times."""
+
+    is_stream: bool = False
 
     def run(self, endpoints: Endpoints, load: Load, directory: Path) -> Rate:
         """Drive the server."""
         body, script = directory / "body.bin", directory / "wrk.lua"
-        body.write_bytes(payloads.http_body(load.tensors))
-        head_length = len(payloads.http_head(load.tensors))
-        script.write_text(_WRK_SCRIPT.format(body=body, head_length=head_length))
-        url = f"http://{endpoints.http}/v2/models/{load.model}/infer"
+        if self.is_stream:
+            verb, headers = "generate_stream", ""
+            body.write_bytes(payloads.generate_body(load.tensors))
+        else:
+            verb, head_length = "infer", len(payloads.http_head(load.tensors))
+            headers = f'wrk.headers["Inference-Header-Content-Length"] = "{head_length}"'
+            body.write_bytes(payloads.http_body(load.tensors))
+        script.write_text(_WRK_SCRIPT.format(body=body, headers=headers))
+        url = f"http://{endpoints.http}/v2/models/{load.model}/{verb}"
         threads, connections = f"-t{min(2, load.concurrency)}", f"-c{load.concurrency}"
         command = ["wrk", threads, connections, f"-d{load.duration_s}s", "-s", str(script), url]
         seen = json.loads(_output(command).splitlines()[-1])
@@ -87,15 +96,18 @@ class Wrk:
         return Rate(requests / seen["us"] * 1e6, seen["p50"], seen["p99"], requests)
 
 
+@dataclass(frozen=True)
 class H2load:
     """h2load: gRPC as a ready frame, one stream on each of as many connections."""
+
+    method: str = "ModelInfer"
 
     def run(self, endpoints: Endpoints, load: Load, directory: Path) -> Rate:
         """Drive the server."""
         frame, log = directory / "frame.bin", directory / "h2load.log"
         frame.write_bytes(payloads.grpc_frame(load.model, load.tensors))
         log.unlink(missing_ok=True)
-        url = f"http://{endpoints.grpc}/inference.GRPCInferenceService/ModelInfer"
+        url = f"http://{endpoints.grpc}/inference.GRPCInferenceService/{self.method}"
         command = [
             *("h2load", "-t1", f"-c{load.concurrency}", "-m1", f"-D{load.duration_s}"),
             *("-H", "content-type: application/grpc", "-H", "te: trailers"),
@@ -109,7 +121,8 @@ class H2load:
             raise ClientError(message)
         durations = sorted(int(duration) for _, _, duration in rows)
         percentiles = statistics.quantiles(durations, n=100)
-        return Rate(len(rows) / load.duration_s, percentiles[49], percentiles[98])
+        rate = len(rows) / load.duration_s
+        return Rate(rate, percentiles[49], percentiles[98], len(rows))
 
 
 @dataclass(frozen=True)
@@ -139,7 +152,9 @@ class PerfAnalyzer:
 
 CLIENTS: dict[str, Client] = {
     "wrk": Wrk(),
+    "wrk-stream": Wrk(is_stream=True),
     "h2load": H2load(),
+    "h2load-stream": H2load("ModelStreamInfer"),
     "perf_analyzer-http": PerfAnalyzer("http"),
     "perf_analyzer-grpc": PerfAnalyzer("grpc"),
 }

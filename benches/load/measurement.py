@@ -64,7 +64,9 @@ def measure(server: ServerProcess, client: str, load: Load, directory: Path) -> 
     if failed > failed_before + load.concurrency or done == done_before:
         message = f"{client} on {load.model}: {failed - failed_before} requests failed"
         raise ClientError(message)
-    cpu_us = cpu / (done - done_before) * 1e6
+    # Where a request has many responses, each of them counts in the statistics.
+    requests = (load.is_decoupled and rate.requests) or done - done_before
+    cpu_us = cpu / requests * 1e6
     peak_mib = memory.bytes / 2**20
     return Measurement(rate.requests_per_s, rate.p50_us, rate.p99_us, cpu_us, peak_mib)
 
@@ -100,20 +102,38 @@ def check_answers(server: ServerProcess, load: Load) -> None:
     ClientError
         If the answer is an error or carries no data: a stub with a numpy it cannot use does that.
     """
+    if load.is_decoupled:
+        _check_stream(server, load)
+        return
     head = payloads.http_head(load.tensors)
-    connection = http.client.HTTPConnection(server.endpoints.http, timeout=30)
-    connection.request(
-        "POST",
-        f"/v2/models/{load.model}/infer",
-        payloads.http_body(load.tensors),
-        {"Inference-Header-Content-Length": str(len(head))},
-    )
-    response = connection.getresponse()
-    body, length = response.read(), response.getheader("Inference-Header-Content-Length")
-    connection.close()
+    headers = {"Inference-Header-Content-Length": str(len(head))}
+    response, body = _post(server, load, "infer", payloads.http_body(load.tensors), headers)
+    length = response.getheader("Inference-Header-Content-Length")
     if response.status != http.client.OK or length is None or len(body) <= int(length):
         message = f"{load.model} answers {response.status} {body[:300]!r}"
         raise ClientError(message)
+
+
+def _check_stream(server: ServerProcess, load: Load) -> None:
+    """Make sure that a request brings as many responses as it asks for."""
+    response, body = _post(
+        server, load, "generate_stream", payloads.generate_body(load.tensors), {}
+    )
+    events = body.count(b"data:")
+    if response.status != http.client.OK or events != load.tensors[0].fill:
+        message = f"{load.model} answers {response.status} with {events} events, {body[:300]!r}"
+        raise ClientError(message)
+
+
+def _post(
+    server: ServerProcess, load: Load, verb: str, body: bytes, headers: dict[str, str]
+) -> tuple[http.client.HTTPResponse, bytes]:
+    connection = http.client.HTTPConnection(server.endpoints.http, timeout=30)
+    connection.request("POST", f"/v2/models/{load.model}/{verb}", body, headers)
+    response = connection.getresponse()
+    answer = response.read()
+    connection.close()
+    return response, answer
 
 
 def _counts(server: ServerProcess, model: str) -> tuple[int, int]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import struct
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 
 _ELEMENT = {"FP32": struct.Struct("<f"), "INT32": struct.Struct("<i")}
@@ -13,18 +14,23 @@ _ELEMENT = {"FP32": struct.Struct("<f"), "INT32": struct.Struct("<i")}
 
 @dataclass(frozen=True)
 class Tensor:
-    """An input of a model, filled with a ramp of small numbers."""
+    """An input of a model, filled with one number, or else with a ramp of small ones."""
 
     name: str
     datatype: str
     shape: list[int]
+    fill: int | None = None
 
-    @property
+    @cached_property
     def data(self) -> bytes:
-        """Little-endian elements in row-major order."""
-        element = _ELEMENT[self.datatype]
-        values = (index % 100 for index in range(prod(self.shape)))
-        return b"".join(map(element.pack, values))
+        """Elements in row-major order: little-endian, or strings after their lengths."""
+        values = (self._value(index) for index in range(prod(self.shape)))
+        if self.datatype == "BYTES":
+            return b"".join(map(_string, values))
+        return b"".join(map(_ELEMENT[self.datatype].pack, values))
+
+    def _value(self, index: int) -> int:
+        return index % 100 if self.fill is None else self.fill
 
 
 def http_head(tensors: list[Tensor]) -> bytes:
@@ -46,6 +52,11 @@ def http_body(tensors: list[Tensor]) -> bytes:
     return http_head(tensors) + b"".join(tensor.data for tensor in tensors)
 
 
+def generate_body(tensors: list[Tensor]) -> bytes:
+    """Return the HTTP body of a generate request: one number for each tensor."""
+    return json.dumps({tensor.name: tensor.fill for tensor in tensors}).encode()
+
+
 def grpc_frame(model: str, tensors: list[Tensor]) -> bytes:
     """Return a ModelInferRequest with raw contents in gRPC's length-prefixed frame."""
     message = _field(1, model.encode())
@@ -54,6 +65,11 @@ def grpc_frame(model: str, tensors: list[Tensor]) -> bytes:
     for tensor in tensors:
         message += _field(7, tensor.data)
     return struct.pack(">BI", 0, len(message)) + message
+
+
+def _string(value: int) -> bytes:
+    text = f"string number {value}".encode()
+    return struct.pack("<I", len(text)) + text
 
 
 def _input(tensor: Tensor) -> bytes:

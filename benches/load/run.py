@@ -45,7 +45,10 @@ class Recipe:
     on: list[str]
     clients: list[str]
     inputs: list[dict[str, Any]]
+    source: str = ""
+    config: str = ""
     has_floor: bool = False
+    is_decoupled: bool = False
     references: dict[str, dict[str, list[float]]] = field(default_factory=dict)
 
     @property
@@ -89,12 +92,16 @@ def arguments() -> argparse.Namespace:
     return options
 
 
-def build_repository(directory: Path, models: list[str]) -> Path:
-    """Copy `models` into `directory`, which becomes a repository."""
+def build_repository(directory: Path, recipes: list[Recipe]) -> Path:
+    """Copy the models of `recipes` into `directory`, which becomes a repository."""
     directory.mkdir()
-    for name in models:
+    for recipe in recipes:
+        name = recipe.source or recipe.model
         source = next(folder / name for folder in MODEL_FOLDERS if (folder / name).is_dir())
-        shutil.copytree(source, directory / name)
+        shutil.copytree(source, directory / recipe.model)
+        config = directory / recipe.model / "config.pbtxt"
+        text = config.read_text().replace(f'name: "{name}"', f'name: "{recipe.model}"', 1)
+        config.write_text(f"{text}{recipe.config}\n")
     return directory
 
 
@@ -104,10 +111,10 @@ def start_servers(
     """Start each server on the models it can serve."""
     servers: dict[str, ServerProcess] = {}
     for name in names:
-        models = [recipe.model for recipe in recipes if name in recipe.on]
-        if not models:
+        served = [recipe for recipe in recipes if name in recipe.on]
+        if not served:
             continue
-        repository, log = build_repository(scratch / name, models), scratch / f"{name}.log"
+        repository, log = build_repository(scratch / name, served), scratch / f"{name}.log"
         server: ServerProcess
         if name == "triton":
             server = oracle.OracleServer(oracle.install(), repository, log)
@@ -167,7 +174,9 @@ def measure_all(options: argparse.Namespace, scratch: Path) -> list[report.Cell]
         cells_to_come = plan(recipes, options)
         floor = start_floor(stack, cells_to_come)
         for recipe, client, concurrency in cells_to_come:
-            load = Load(recipe.model, recipe.tensors, concurrency, options.duration)
+            load = Load(
+                recipe.model, recipe.tensors, concurrency, options.duration, recipe.is_decoupled
+            )
             on = {name: servers[name] for name in recipe.on if name in servers}
             for server in on.values():
                 check_answers(server, load)
