@@ -16,13 +16,16 @@ from python_api_support import HOSTS, MODELS, Server, write_model
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+# Models whose tensors are numbers; those of the others are texts.
+NUMERIC = ("numbers", "places")
+
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One server with every model of this folder, as ``<file>_<host>``."""
     repository = tmp_path_factory.mktemp("repository")
     for source in sorted(MODELS.glob("*.py")):
-        data_type = "TYPE_FP32" if source.stem == "numbers" else "TYPE_STRING"
+        data_type = "TYPE_FP32" if source.stem in NUMERIC else "TYPE_STRING"
         for host in HOSTS:
             write_model(repository, source, host, data_type=data_type)
     server = Server(repository, tmp_path_factory.mktemp("log") / "log")

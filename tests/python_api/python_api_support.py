@@ -46,10 +46,11 @@ class Server:
         command += ["--exit-on-error=false", "--strict-readiness=false"]
         with log.open("wb") as out:
             self.process = subprocess.Popen(command, stdout=out, stderr=out)
-        address = self._wait_for_log(r"Started HTTPService at ([0-9.]+:[0-9]+)")
+        address = self.wait_for_log(r"Started HTTPService at ([0-9.]+:[0-9]+)")
         self.url = f"http://{address.group(1)}"
 
-    def _wait_for_log(self, pattern: str) -> re.Match[str]:
+    def wait_for_log(self, pattern: str) -> re.Match[str]:
+        """Wait until the pattern is found in the log; return its first match."""
         deadline = time.monotonic() + START_LIMIT_S
         while time.monotonic() < deadline:
             found = re.search(pattern, self.log)

@@ -262,8 +262,9 @@ impl ResponseAllocator for HeapAllocator {
 /// (DESIGN: "socket to model").
 pub trait RequestMemory: Send + Sync {
     /// Returns a buffer of exactly `byte_size` bytes, or `None` if it is too small to be worth it
-    /// or the memory is used up; the door then uses the heap.
-    fn allocate(&self, byte_size: usize) -> Option<Box<dyn RequestBuffer>>;
+    /// or the memory is used up; the door then uses the heap. What will lie from `data_offset` on
+    /// are the tensors: that byte is aligned for every element type.
+    fn allocate(&self, byte_size: usize, data_offset: usize) -> Option<Box<dyn RequestBuffer>>;
 }
 
 /// A buffer that a door fills once and then shares.

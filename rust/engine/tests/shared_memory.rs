@@ -391,7 +391,7 @@ struct Recording {
 struct Recorded(Vec<u8>);
 
 impl RequestMemory for Recording {
-    fn allocate(&self, byte_size: usize) -> Option<Box<dyn RequestBuffer>> {
+    fn allocate(&self, byte_size: usize, _: usize) -> Option<Box<dyn RequestBuffer>> {
         let memory = vec![0_u8; byte_size];
         (byte_size >= 16).then(|| {
             self.given.lock().push(memory.as_ptr().addr());

@@ -16,7 +16,7 @@ mod wire;
 pub use contents::TypedContents;
 pub use request::{
     InferInput, InferParameter, InferRequest, Parameters, RequestedOutput, decode_infer_request,
-    peek_model,
+    peek_model, peek_raw_contents,
 };
 pub use response::{Envelope, InferOutput, InferResponse, MessageTooLarge, encode_infer_response};
 pub use segments::Segments;

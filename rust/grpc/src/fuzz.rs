@@ -56,6 +56,7 @@ fn read_all<'a>(
 fn infer_request() {
     tritongw_fuzzing::fuzz!("infer_request", |input: &[u8]| {
         codec::peek_model(input);
+        codec::peek_raw_contents(input);
         codec::tests::compare_with_prost(&Bytes::copy_from_slice(input));
     });
 }

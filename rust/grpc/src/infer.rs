@@ -16,7 +16,7 @@ use tritongw_types::{CName, DataType, Error, Result};
 
 use crate::codec::{
     Envelope, InferInput, InferOutput, InferRequest, InferResponse, MessageTooLarge, Segments,
-    decode_infer_request, encode_infer_response, peek_model,
+    decode_infer_request, encode_infer_response, peek_model, peek_raw_contents,
 };
 use crate::metadata_forward::Forward;
 use crate::slot::ResponseSlot;
@@ -32,7 +32,9 @@ pub(crate) fn memory_of_model(
 ) -> Option<Box<dyn RequestBuffer>> {
     let (name, version) = peek_model(beginning)?;
     let model = server.model(name, parse_version(version).ok()?).ok()?;
-    model.request_memory()?.allocate(size)
+    model
+        .request_memory()?
+        .allocate(size, peek_raw_contents(beginning).unwrap_or(0))
 }
 
 /// Runs one inference, which may begin a trace for its model. Dropping the future cancels it.

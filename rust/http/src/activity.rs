@@ -2,7 +2,10 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-/// What a connection has done lately, so that one that does nothing can be closed.
+use crate::landing::Landing;
+
+/// What a connection has done lately, so that one that does nothing can be closed; and where what
+/// it brings is to land.
 ///
 /// Counting costs an addition; a timer for each request would cost more than the request's head.
 #[derive(Debug, Default)]
@@ -11,6 +14,7 @@ pub(crate) struct Activity {
     is_working: AtomicBool,
     /// Whether bytes came since the last step: the beginning of a head.
     has_read: AtomicBool,
+    landing: Landing,
 }
 
 // One task writes at a time; the order against other memory does not matter.
@@ -24,6 +28,11 @@ impl Activity {
     /// Notes that bytes came, whatever they are.
     pub(crate) fn read(&self) {
         self.has_read.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns where the body of the request under way is to go.
+    pub(crate) fn landing(&self) -> &Landing {
+        &self.landing
     }
 
     /// Says whether the next move is the server's.

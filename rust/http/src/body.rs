@@ -49,7 +49,7 @@ impl<'a> RequestBody<'a> {
         self.activity
     }
 
-    /// Receives the body into contiguous memory: `memory` where it takes it, else the heap; no
+    /// Receives the body into contiguous memory: the model's where it takes it, else the heap; no
     /// copy is made of a body that comes in one piece.
     ///
     /// # Errors
@@ -59,7 +59,7 @@ impl<'a> RequestBody<'a> {
     pub(crate) async fn receive(
         &mut self,
         limit: usize,
-        memory: Option<&Arc<dyn RequestMemory>>,
+        memory: Option<ModelMemory<'_>>,
     ) -> Result<Bytes> {
         let hint = self.incoming.size_hint();
         let Some(length) = hint.exact() else {
@@ -84,17 +84,12 @@ impl<'a> RequestBody<'a> {
         }
     }
 
-    async fn receive_into(&mut self, mut buffer: Box<dyn RequestBuffer>) -> Result<Bytes> {
-        let mut filled = 0;
+    async fn receive_into(&mut self, buffer: Box<dyn RequestBuffer>) -> Result<Bytes> {
+        let mut landing = self.activity.landing().open(buffer);
         while let Some(piece) = self.next_piece().await? {
-            let target = buffer.as_mut_slice().get_mut(filled..filled + piece.len());
-            target.ok_or_else(cut_off)?.copy_from_slice(&piece);
-            filled += piece.len();
+            landing.take(&piece)?;
         }
-        if filled != buffer.as_mut_slice().len() {
-            return Err(cut_off());
-        }
-        Ok(buffer.freeze())
+        landing.finish().ok_or_else(cut_off)
     }
 
     async fn receive_known(&mut self, length: usize) -> Result<Bytes> {
@@ -147,6 +142,20 @@ impl<'a> RequestBody<'a> {
         let piece = next_piece(self.incoming).await;
         self.activity.step();
         piece
+    }
+}
+
+/// Where a model wants its bodies.
+#[derive(Clone, Copy)]
+pub(crate) struct ModelMemory<'a> {
+    pub(crate) memory: &'a Arc<dyn RequestMemory>,
+    /// Length of the JSON before the tensors.
+    pub(crate) head_length: usize,
+}
+
+impl ModelMemory<'_> {
+    fn allocate(self, length: usize) -> Option<Box<dyn RequestBuffer>> {
+        self.memory.allocate(length, self.head_length)
     }
 }
 

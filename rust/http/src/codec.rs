@@ -25,6 +25,7 @@ pub(crate) use parameter::{read_custom as read_custom_parameter, reserved as res
 pub(crate) use read_error::{ReadError, read_string};
 pub use response::{EncodedResponse, ResponseHead, encode_infer_response};
 pub(crate) use response::{write_generated, write_parameter};
+pub(crate) use split::leading_integer;
 pub use split::{inference_header_length, split_binary_tensors};
 
 #[cfg(test)]

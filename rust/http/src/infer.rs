@@ -13,10 +13,10 @@ use tritongw_engine::trace::DoorTrace;
 use tritongw_engine::{InferenceRequest, InferenceResponse, Model, Server, parameters};
 use tritongw_types::{Error, Result};
 
-use crate::body::RequestBody;
+use crate::body::{ModelMemory, RequestBody};
 use crate::codec::{
     EncodedResponse, HeadInput, OutputEncoding, ResponseHead, encode_infer_response,
-    inference_header_length, parse_infer_head, split_binary_tensors,
+    inference_header_length, leading_integer, parse_infer_head, split_binary_tensors,
 };
 use crate::coding::{self, ContentCoding};
 use crate::door::Door;
@@ -45,15 +45,17 @@ pub(crate) async fn answer(
         .into());
     }
     body.set_coding(request_coding(door.framing, headers)?);
-    let bytes = body
-        .receive(door.max_input_size, model.request_memory())
-        .await?;
+    let header = door.framing.head_length(headers)?;
+    let memory = model.request_memory().map(|memory| ModelMemory {
+        memory,
+        head_length: header.and_then(leading_integer).unwrap_or(0),
+    });
+    let bytes = body.receive(door.max_input_size, memory).await?;
     let trace = trace.received(door.server.traces(), model.name(), |name| {
         headers.get(name).map(HeaderValue::as_bytes)
     });
     // Until the answer is there, the next move is the model's.
     let working = body.activity().work();
-    let header = door.framing.head_length(headers)?;
     let reading = read_request(&door.server, &model, header, bytes);
     let (mut request, encoding) = reading.await?;
     request.set_trace(trace);

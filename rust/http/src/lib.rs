@@ -20,6 +20,7 @@ mod generate;
 mod header_forward;
 mod infer;
 mod json;
+mod landing;
 mod log_settings;
 mod metadata;
 mod metrics_door;

@@ -9,7 +9,8 @@ use tokio::net::TcpStream;
 
 use crate::activity::Activity;
 
-/// A socket that tells its connection's activity when bytes come.
+/// A socket that tells its connection's activity when bytes come, and puts them where they are to
+/// land.
 #[derive(Debug)]
 pub(crate) struct WatchedStream {
     socket: TcpStream,
@@ -25,14 +26,17 @@ impl WatchedStream {
 
 impl AsyncRead for WatchedStream {
     fn poll_read(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<Result<()>> {
+        let Self { socket, activity } = self.get_mut();
         let before = buffer.filled().len();
-        let read = Pin::new(&mut self.socket).poll_read(context, buffer);
+        let read = activity
+            .landing()
+            .poll_read(Pin::new(socket), context, buffer);
         if buffer.filled().len() > before {
-            self.activity.read();
+            activity.read();
         }
         read
     }

@@ -430,6 +430,41 @@ fn large_bodies_are_received_in_the_models_memory() {
 }
 
 #[test]
+fn bodies_cut_anywhere_arrive_whole_and_leave_the_next_request_alone() {
+    let memory = Model {
+        name: "memory",
+        behaviour: "memory",
+        ..Model::ECHO
+    };
+    let server = TestServer::start(&[memory]);
+    let data: Vec<u8> = (0_i32..5000).flat_map(i32::to_le_bytes).collect();
+    let head = json!({
+        "parameters": {"binary_data_output": true},
+        "inputs": [{"name": "IN", "datatype": "INT32", "shape": [1, data.len() / 4],
+            "parameters": {"binary_data_size": data.len()}}],
+    })
+    .to_string();
+    let length = head.len().to_string();
+    let headers = [("Inference-Header-Content-Length", length.as_str())];
+    let body = [head.as_bytes(), &data].concat();
+    let request = support::request_bytes("POST", "/v2/models/memory/infer", &headers, &body);
+    let twice = [&request[..], &request[..]].concat();
+    let mut client = server.connect();
+    let step = request.len() / 7;
+    for cut in (1..request.len()).step_by(step).chain([request.len() - 1]) {
+        // Whether or not the server sees the cut, the bytes must be the same.
+        client.send(&twice[..cut]);
+        std::thread::yield_now();
+        client.send(&twice[cut..]);
+        for _ in 0..2 {
+            let response = client.response();
+            assert_eq!(response.status, 200, "{cut}");
+            assert!(response.body.ends_with(&data), "{cut}");
+        }
+    }
+}
+
+#[test]
 fn the_metrics_port_serves_metrics_only() {
     let server = TestServer::start(&[Model::ECHO]);
     let engine = std::sync::Arc::clone(&server.engine);

@@ -10,5 +10,6 @@ mod fuzz;
 pub(crate) mod memory;
 pub(crate) mod message;
 pub(crate) mod ring;
+pub(crate) mod space;
 pub(crate) mod wake;
 pub(crate) mod wire;

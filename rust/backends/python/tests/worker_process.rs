@@ -308,8 +308,8 @@ fn a_body_received_into_the_slab_is_not_copied_again() {
     let fixture = Fixture::new(&[("m", "")]);
     let model = fixture.server.model("m", None).expect("loaded");
     let memory = model.request_memory().expect("a slab");
-    assert!(memory.allocate(100).is_none(), "not worth it");
-    let mut buffer = memory.allocate(100_000).expect("room");
+    assert!(memory.allocate(100, 0).is_none(), "not worth it");
+    let mut buffer = memory.allocate(100_000, 0).expect("room");
     buffer.as_mut_slice().fill(0x81);
     let body = buffer.freeze();
     assert_eq!(

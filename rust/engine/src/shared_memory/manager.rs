@@ -279,7 +279,7 @@ impl SharedMemorySlice {
     /// # Errors
     /// `InvalidArg` if the object has shrunk since; `Unavailable` if copies take too much memory.
     pub fn read(&self, memory: Option<&Arc<dyn RequestMemory>>) -> Result<Bytes> {
-        let data = match memory.and_then(|memory| memory.allocate(self.byte_size())) {
+        let data = match memory.and_then(|memory| memory.allocate(self.byte_size(), 0)) {
             Some(mut buffer) => {
                 self.usage
                     .region

@@ -122,6 +122,18 @@ pub fn peek_model(beginning: &[u8]) -> Option<(&str, &str)> {
     model
 }
 
+/// Returns where the first raw tensor begins in a `ModelInferRequest` of which this is the
+/// beginning, if it says so.
+pub fn peek_raw_contents(beginning: &[u8]) -> Option<usize> {
+    let mut fields = Fields::new(beginning);
+    loop {
+        if let Some(contents) = fields.peek_bytes(7) {
+            return Some(beginning.len() - contents.len());
+        }
+        fields.next()?.ok()?;
+    }
+}
+
 fn decode_input(message: &[u8]) -> Result<InferInput<'_>, MalformedMessage> {
     let mut input = InferInput::default();
     for field in Fields::new(message) {

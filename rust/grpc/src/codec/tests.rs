@@ -451,6 +451,24 @@ fn raw_and_packed_float_tensors_are_slices_of_the_message() {
 }
 
 #[test]
+fn raw_tensors_are_found_from_the_beginning_of_a_message() {
+    let mut request = ModelInferRequest {
+        model_name: "simple".to_owned(),
+        inputs: vec![example_input("INPUT0")],
+        ..ModelInferRequest::default()
+    };
+    let without = Bytes::from(request.encode_to_vec());
+    assert_eq!(peek_raw_contents(&without), None);
+    request.raw_input_contents = vec![Bytes::from(vec![7; 1000])];
+    let message = Bytes::from(request.encode_to_vec());
+    let start = message.len() - 1000;
+    for length in [message.len(), start + 10, start] {
+        assert_eq!(peek_raw_contents(&message[..length]), Some(start));
+    }
+    assert_eq!(peek_raw_contents(&message[..start - 1]), None);
+}
+
+#[test]
 fn values_too_wide_for_their_type_lose_their_upper_bits() {
     let contents = InferTensorContents {
         int_contents: vec![127, 300, -1],

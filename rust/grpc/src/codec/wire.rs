@@ -66,6 +66,17 @@ impl<'a> Fields<'a> {
         Ok(None)
     }
 
+    /// Returns what is there of the next field's bytes and of all behind them, if it is the field
+    /// of this number and holds bytes. Takes nothing.
+    pub(super) fn peek_bytes(&self, number: u32) -> Option<&'a [u8]> {
+        let mut ahead = Self { rest: self.rest };
+        if ahead.tag().ok()? != (number, LENGTH_DELIMITED) {
+            return None;
+        }
+        read_varint(&mut ahead.rest).ok()?;
+        Some(ahead.rest)
+    }
+
     fn tag(&mut self) -> Result<(u32, u32), MalformedMessage> {
         let tag = u32::try_from(read_varint(&mut self.rest)?).map_err(|_| MalformedMessage)?;
         let number = tag >> 3;

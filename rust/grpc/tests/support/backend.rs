@@ -95,7 +95,7 @@ impl BackendModel for ProbeModel {
 struct MarkedMemory;
 
 impl RequestMemory for MarkedMemory {
-    fn allocate(&self, byte_size: usize) -> Option<Box<dyn RequestBuffer>> {
+    fn allocate(&self, byte_size: usize, _: usize) -> Option<Box<dyn RequestBuffer>> {
         Some(Box::new(MarkedBuffer(vec![0; byte_size])))
     }
 }

@@ -28,7 +28,7 @@ pub fn inference_header_length(header: Option<&[u8]>, body_length: usize) -> Res
 
 /// Reads as C's `atoi` does: digits at the front after blanks and a sign, 0 where there is none.
 /// `None` if negative or too large.
-fn leading_integer(text: &[u8]) -> Option<usize> {
+pub(crate) fn leading_integer(text: &[u8]) -> Option<usize> {
     let text = text.trim_ascii_start();
     let (is_negative, digits) = match text {
         [b'-', rest @ ..] => (true, rest),

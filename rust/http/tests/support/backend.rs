@@ -235,7 +235,7 @@ struct FakeMemory {
 }
 
 impl RequestMemory for FakeMemory {
-    fn allocate(&self, byte_size: usize) -> Option<Box<dyn RequestBuffer>> {
+    fn allocate(&self, byte_size: usize, _: usize) -> Option<Box<dyn RequestBuffer>> {
         assert!(!self.panics, "as the test wants it");
         let buffer = FakeBuffer {
             data: vec![0; byte_size],

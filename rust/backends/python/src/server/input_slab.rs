@@ -2,26 +2,27 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use parking_lot::Mutex;
 use tritongw_engine::buffer::{RequestBuffer, RequestMemory};
 use tritongw_types::{Error, Result};
 
 use crate::host::TensorMemory;
-use crate::shared::channel::{KEPT_BYTES, PAGE_SIZE};
-use crate::shared::free_list::FreeList;
+use crate::shared::channel::PAGE_SIZE;
 use crate::shared::memory::{Block, SharedMemory};
 use crate::shared::message::SlabRange;
+use crate::shared::space::Space;
 
 /// Bodies below this are not worth a block of the slab: their tensors travel in the ring.
 const MIN_BODY_SIZE: usize = 8 * 1024;
+
+/// What tensors begin at a multiple of: a cache line, enough for every element type.
+const ALIGNMENT: usize = 64;
 
 /// The memory in which a model's large requests live, mapped by all of its workers.
 ///
 /// The server alone decides what lies where in it.
 #[derive(Debug)]
 pub(crate) struct InputSlab {
-    memory: Arc<SharedMemory>,
-    free: Mutex<FreeList>,
+    space: Arc<Space>,
 }
 
 /// A block of the slab and the duty to give it back.
@@ -40,27 +41,26 @@ impl InputSlab {
             let message = format!("failed to map {byte_size} bytes for the requests of a model");
             Error::internal(message).with_source(source)
         })?;
-        let free = Mutex::new(FreeList::new(byte_size));
-        Ok(Arc::new(Self {
-            memory: Arc::new(memory),
-            free,
-        }))
+        let space = Space::new(Arc::new(memory));
+        Ok(Arc::new(Self { space }))
     }
 
     pub(crate) fn memory(&self) -> &SharedMemory {
-        &self.memory
+        self.space.memory()
     }
 
-    /// Takes a block of at least one byte; `None` if the slab is used up.
-    pub(crate) fn allocate(self: &Arc<Self>, byte_size: usize) -> Option<InputBlock> {
-        let reserved = byte_size.max(1).checked_next_multiple_of(PAGE_SIZE)?;
-        let offset = self.free.lock().take(reserved)?;
+    /// Takes a block whose byte at `data_offset` is aligned; `None` if the slab is used up.
+    fn allocate(self: &Arc<Self>, byte_size: usize, data_offset: usize) -> Option<InputBlock> {
+        let lead = data_offset.wrapping_neg() % ALIGNMENT;
+        let reserved = byte_size.max(1).checked_add(lead)?;
+        let reserved = reserved.checked_next_multiple_of(PAGE_SIZE)?;
+        let offset = self.space.take(reserved)?;
         let lease = InputLease {
             slab: Arc::clone(self),
             offset,
             reserved,
         };
-        Block::new(&self.memory, offset, byte_size, lease)
+        Block::new(self.memory(), offset + lead, byte_size, lease)
     }
 
     /// Copies data into a new block; returns where it lies, and what keeps it there.
@@ -68,12 +68,12 @@ impl InputSlab {
     /// # Errors
     /// If the slab is used up.
     pub(crate) fn copy_in(self: &Arc<Self>, data: &[u8]) -> Result<(SlabRange, Bytes)> {
-        let Some(mut block) = self.allocate(data.len()) else {
+        let Some(mut block) = self.allocate(data.len(), 0) else {
             return Err(Error::unavailable(format!(
                 "failed to allocate {} bytes of shared memory for a request: all {} bytes are in \
                  use",
                 data.len(),
-                self.memory.byte_size()
+                self.memory().byte_size()
             )));
         };
         block.as_mut_slice().copy_from_slice(data);
@@ -88,7 +88,7 @@ impl InputSlab {
 
     /// Returns where `data` lies, if it lies in the slab.
     pub(crate) fn range_of(&self, data: &[u8]) -> Option<SlabRange> {
-        let offset = self.memory.offset_of(data)? as u64;
+        let offset = self.memory().offset_of(data)? as u64;
         Some(SlabRange {
             offset,
             byte_size: data.len() as u64,
@@ -98,18 +98,14 @@ impl InputSlab {
 
     /// Returns `data` as memory that a model in this process may write to, if it lies in the slab.
     pub(crate) fn tensor_memory(&self, data: &Bytes) -> Option<TensorMemory> {
-        let offset = self.memory.offset_of(data)?;
-        TensorMemory::shared(&self.memory, offset, data.len(), Arc::new(data.clone()))
+        let offset = self.memory().offset_of(data)?;
+        TensorMemory::shared(self.memory(), offset, data.len(), Arc::new(data.clone()))
     }
 }
 
 impl Drop for InputLease {
     fn drop(&mut self) {
-        // Before the range is free: afterwards it may be somebody else's.
-        if self.offset + self.reserved > KEPT_BYTES {
-            self.slab.memory.discard(self.offset, self.reserved);
-        }
-        self.slab.free.lock().give_back(self.offset, self.reserved);
+        self.slab.space.give_back(self.offset, self.reserved);
     }
 }
 
@@ -118,11 +114,11 @@ impl Drop for InputLease {
 pub(crate) struct SlabRequestMemory(pub(crate) Arc<InputSlab>);
 
 impl RequestMemory for SlabRequestMemory {
-    fn allocate(&self, byte_size: usize) -> Option<Box<dyn RequestBuffer>> {
+    fn allocate(&self, byte_size: usize, data_offset: usize) -> Option<Box<dyn RequestBuffer>> {
         if byte_size < MIN_BODY_SIZE {
             return None;
         }
-        Some(Box::new(Filling(self.0.allocate(byte_size)?)))
+        Some(Box::new(Filling(self.0.allocate(byte_size, data_offset)?)))
     }
 }
 
@@ -147,23 +143,39 @@ mod tests {
         let slab = InputSlab::new(64 * 1024).expect("memory");
         let memory = SlabRequestMemory(Arc::clone(&slab));
         assert!(
-            memory.allocate(MIN_BODY_SIZE - 1).is_none(),
+            memory.allocate(MIN_BODY_SIZE - 1, 0).is_none(),
             "too small to be worth it"
         );
-        let mut buffer = memory.allocate(40 * 1024).expect("room");
+        let mut buffer = memory.allocate(40 * 1024, 0).expect("room");
         buffer.as_mut_slice().fill(7);
-        assert!(memory.allocate(40 * 1024).is_none(), "used up");
+        assert!(memory.allocate(40 * 1024, 0).is_none(), "used up");
         let body = buffer.freeze();
         let part = body.slice(8192..8200);
         drop(body);
         assert_eq!(slab.range_of(&part).map(|range| range.offset), Some(8192));
         assert!(slab.range_of(&[0; 8]).is_none(), "not of the slab");
         assert!(
-            memory.allocate(40 * 1024).is_none(),
+            memory.allocate(40 * 1024, 0).is_none(),
             "a slice holds the whole body"
         );
         drop(part);
-        assert!(memory.allocate(40 * 1024).is_some());
+        assert!(memory.allocate(40 * 1024, 0).is_some());
+    }
+
+    #[test]
+    fn tensors_behind_a_head_are_aligned() {
+        let memory = SlabRequestMemory(InputSlab::new(4 * PAGE_SIZE).expect("memory"));
+        for head_length in [0, 1, 162, 64, 4095] {
+            let mut buffer = memory.allocate(3 * PAGE_SIZE, head_length).expect("room");
+            buffer.as_mut_slice().fill(1);
+            let body = buffer.freeze();
+            assert_eq!(body.len(), 3 * PAGE_SIZE);
+            let tensors = body.slice(head_length..);
+            assert!(
+                (tensors.as_ptr() as usize).is_multiple_of(ALIGNMENT),
+                "{head_length}"
+            );
+        }
     }
 
     #[test]
@@ -177,17 +189,5 @@ mod tests {
             error.message(),
             "failed to allocate 5 bytes of shared memory for a request: all 4096 bytes are in use"
         );
-    }
-
-    #[test]
-    fn pages_far_out_are_given_back() {
-        let slab = InputSlab::new(KEPT_BYTES + 2 * PAGE_SIZE).expect("memory");
-        let near = slab.allocate(KEPT_BYTES).expect("room");
-        let mut far = slab.allocate(PAGE_SIZE).expect("room");
-        far.as_mut_slice().fill(1);
-        drop(far);
-        let mut again = slab.allocate(PAGE_SIZE).expect("room");
-        assert!(again.as_mut_slice().iter().all(|&byte| byte == 0));
-        drop(near);
     }
 }

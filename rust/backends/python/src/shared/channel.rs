@@ -21,8 +21,6 @@ pub(crate) const OUTPUT_SLOTS: usize = 4096;
 pub(crate) const DEFAULT_SLAB_SIZE: usize = 8 << 30;
 /// Slabs are given out in pages, so that they can be given back to the system as such.
 pub(crate) const PAGE_SIZE: usize = 4096;
-/// Up to here the free memory of a slab is kept for the next use; beyond, it is given back.
-pub(crate) const KEPT_BYTES: usize = 64 << 20;
 
 const RING_CELLS: usize = 4096;
 const REQUEST_RING: RingPlace = RingPlace {

@@ -9,12 +9,14 @@ use std::collections::BTreeMap;
 pub(crate) struct FreeList {
     // Offset of each free range, and its length; no two touch.
     free: BTreeMap<usize, usize>,
+    byte_size: usize,
 }
 
 impl FreeList {
     pub(crate) fn new(byte_size: usize) -> Self {
         Self {
             free: BTreeMap::from([(0, byte_size)]),
+            byte_size,
         }
     }
 
@@ -26,6 +28,14 @@ impl FreeList {
             self.free.insert(offset + byte_size, found - byte_size);
         }
         Some(offset)
+    }
+
+    /// Returns where the last range in use ends.
+    pub(crate) fn end_of_use(&self) -> usize {
+        match self.free.last_key_value() {
+            Some((&offset, &length)) if offset + length == self.byte_size => offset,
+            _ => self.byte_size,
+        }
     }
 
     /// Takes back what [`Self::take`] gave.
@@ -60,6 +70,9 @@ mod tests {
         assert_eq!(list.take(10), Some(0));
         assert_eq!(list.take(20), Some(10));
         assert_eq!(list.take(20), Some(80));
+        assert_eq!(list.end_of_use(), 100);
+        list.give_back(80, 20);
+        assert_eq!(list.end_of_use(), 80);
     }
 
     proptest! {

@@ -4,18 +4,17 @@ use std::sync::atomic::Ordering;
 
 use tritongw_types::{Error, Result};
 
-use crate::shared::channel::{KEPT_BYTES, OUTPUT_SLOTS, PAGE_SIZE, ReleaseFlags};
-use crate::shared::free_list::FreeList;
+use crate::shared::channel::{OUTPUT_SLOTS, PAGE_SIZE, ReleaseFlags};
 use crate::shared::memory::SharedMemory;
 use crate::shared::message::SlabRange;
+use crate::shared::space::Space;
 
 /// The worker's memory for large outputs: it alone decides what lies where, and the server says by
 /// a flag when it is done with a range.
 #[derive(Debug)]
 pub(super) struct WorkerOutputs {
-    memory: Arc<SharedMemory>,
+    space: Arc<Space>,
     flags: ReleaseFlags,
-    free: FreeList,
     free_slots: Vec<u32>,
     in_use: Vec<InUse>,
 }
@@ -29,12 +28,10 @@ struct InUse {
 
 impl WorkerOutputs {
     pub(super) fn new(memory: Arc<SharedMemory>, flags: ReleaseFlags) -> Self {
-        let free = FreeList::new(memory.byte_size());
         let slots = u32::try_from(OUTPUT_SLOTS).expect("INVARIANT: a small constant");
         Self {
-            memory,
+            space: Space::new(memory),
             flags,
-            free,
             free_slots: (0..slots).rev().collect(),
             in_use: Vec::new(),
         }
@@ -50,7 +47,7 @@ impl WorkerOutputs {
         let found = self
             .free_slots
             .pop()
-            .and_then(|slot| match self.free.take(reserved) {
+            .and_then(|slot| match self.space.take(reserved) {
                 Some(offset) => Some((slot, offset)),
                 None => {
                     self.free_slots.push(slot);
@@ -63,13 +60,13 @@ impl WorkerOutputs {
                  {} bytes are in use",
                 data.len(),
                 self.in_use.len(),
-                self.memory.byte_size()
+                self.space.memory().byte_size()
             )));
         };
         if let Some(flag) = self.flags.get(slot as usize) {
             flag.store(0, Ordering::Relaxed);
         }
-        let is_inside = self.memory.write(offset, data);
+        let is_inside = self.space.memory().write(offset, data);
         debug_assert!(is_inside, "the free list knows the size of the memory");
         self.in_use.push(InUse {
             slot,
@@ -92,9 +89,8 @@ impl WorkerOutputs {
 
     fn collect_released(&mut self) {
         let Self {
-            memory,
+            space,
             flags,
-            free,
             free_slots,
             in_use,
         } = self;
@@ -103,10 +99,7 @@ impl WorkerOutputs {
             if flag.is_some_and(|flag| flag.load(Ordering::Acquire) == 0) {
                 return true;
             }
-            if range.offset + range.reserved > KEPT_BYTES {
-                memory.discard(range.offset, range.reserved);
-            }
-            free.give_back(range.offset, range.reserved);
+            space.give_back(range.offset, range.reserved);
             free_slots.push(range.slot);
             false
         });
@@ -139,7 +132,7 @@ mod tests {
         let third = outputs.copy_in(&[4; 100]).expect("room again");
         assert_eq!(third.offset, first.offset);
         let mut seen = [0; 100];
-        assert!(outputs.memory.read(0, &mut seen));
+        assert!(outputs.space.memory().read(0, &mut seen));
         assert_eq!(seen, [4; 100]);
     }
 }
