@@ -14,6 +14,9 @@ from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any, NamedTuple, TypedDict
 
+from tritongw._model_import import import_from_sources
+from tritongw._traceback import is_ours, prints_traceback
+
 _package_numbers = itertools.count()
 # Directories of the versions loaded in this process, the latest last.
 _version_directories: list[Path] = []
@@ -31,6 +34,7 @@ class ModelOrder(TypedDict):
     instance_kind: str
     device_id: int
     version: int
+    debugger: str | None
 
 
 class LoadedModel(NamedTuple):
@@ -40,6 +44,7 @@ class LoadedModel(NamedTuple):
     finalize: Callable[[], object]
 
 
+@prints_traceback
 def load(order: ModelOrder, is_sole: bool) -> LoadedModel:  # noqa: FBT001
     """Import a model's file, make its ``TritonPythonModel`` and call ``initialize``.
 
@@ -56,6 +61,11 @@ def load(order: ModelOrder, is_sole: bool) -> LoadedModel:  # noqa: FBT001
         Its entry points.
     """
     path = Path(order["model_path"])
+    if order["debugger"] is not None:
+        from tritongw import _debugger
+
+        # Before the file is imported, so that its breakpoints count.
+        _debugger.start(order["debugger"], order["instance_name"])
     model = _import(order, is_sole=is_sole).TritonPythonModel()
     execute = getattr(model, "execute", None)
     if execute is None:
@@ -68,6 +78,7 @@ def load(order: ModelOrder, is_sole: bool) -> LoadedModel:  # noqa: FBT001
     return LoadedModel(execute, getattr(model, "finalize", lambda: None))
 
 
+@prints_traceback
 def complete_config(order: ModelOrder) -> str | None:
     """Ask a model's ``auto_complete_config`` what configuration it wants.
 
@@ -114,7 +125,7 @@ def describe(error: BaseException) -> str:
         Type and message, then the frames of the model's code, the innermost first.
     """
     text = f"{type(error).__name__}: {error}"
-    frames = [frame for frame in _frames(error.__traceback__) if frame[0] != __file__]
+    frames = [frame for frame in _frames(error.__traceback__) if not is_ours(frame[0])]
     if not frames:
         return text
     lines = [f"  {file}({line}): {function}\n" for file, line, function in reversed(frames)]
@@ -146,6 +157,7 @@ def _import(order: ModelOrder, *, is_sole: bool) -> ModuleType:
         message = f"Python model file not found in '{path}'"
         raise FileNotFoundError(message)
     for directory in (order["model_directory"], order["version_directory"]):
+        import_from_sources(Path(directory))
         if str(directory) not in sys.path:
             sys.path.insert(0, str(directory))
     _version_directories.append(version_directory)

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The process that hosts one instance of a Python model; started by the server only."""
 
+import os
 import signal
+import sys
 from types import FrameType
 
 from tritongw import _core
@@ -14,11 +16,21 @@ def main() -> None:
     # which the model's own child processes would inherit.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _leave_it_to_the_server)
+    if "PYTHONBREAKPOINT" not in os.environ:
+        sys.breakpointhook = _say_how_to_debug
     _core.worker_main()
 
 
 def _leave_it_to_the_server(number: int, frame: FrameType | None) -> None:
     """Do nothing."""
+
+
+def _say_how_to_debug(*arguments: object, **keywords: object) -> None:
+    """Go on after ``breakpoint()``: a worker has no terminal."""
+    _core.Logger.log_warn(
+        "breakpoint() does nothing in a worker process unless the server runs with "
+        "TRITONGW_PYTHON_DEBUG=pdb:PORT"
+    )
 
 
 if __name__ == "__main__":

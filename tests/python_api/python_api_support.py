@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -12,7 +13,10 @@ import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 MODELS = Path(__file__).resolve().parent / "models"
 START_LIMIT_S = 50.0
@@ -36,21 +40,45 @@ class Answer:
         return list(found[0]["data"])
 
 
+PORTS = ("--http-port=0", "--grpc-port=0", "--metrics-port=0")
+
+
 class Server:
     """A running server and its log."""
 
-    def __init__(self, repository: Path, log: Path) -> None:
+    def __init__(
+        self,
+        log: Path,
+        *arguments: str,
+        directory: Path | None = None,
+        environment: dict[str, str] | None = None,
+    ) -> None:
         self.log_path = log
-        command = [sys.executable, "-m", "tritongw", "serve", "--model-repository", repository]
-        command += ["--http-port=0", "--grpc-port=0", "--metrics-port=0", "--log-verbose=1"]
-        command += ["--exit-on-error=false", "--strict-readiness=false"]
+        command = [sys.executable, "-m", "tritongw", "serve", *arguments, *PORTS]
+        variables = {**os.environ, **(environment or {})}
         with log.open("wb") as out:
+<<<<<<< HEAD
             self.process = subprocess.Popen(command, stdout=out, stderr=out)
         address = self.wait_for_log(r"Started HTTPService at ([0-9.]+:[0-9]+)")
         self.url = f"http://{address.group(1)}"
 
     def wait_for_log(self, pattern: str) -> re.Match[str]:
         """Wait until the pattern is found in the log; return its first match."""
+=======
+            self.process = subprocess.Popen(
+                command, stdout=out, stderr=out, cwd=directory, env=variables
+            )
+        address = self.wait_for_log(r"Started HTTPService at ([0-9.]+:[0-9]+)")
+        self.url = f"http://{address.group(1)}"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.stop()
+
+    def wait_for_log(self, pattern: str) -> re.Match[str]:
+>>>>>>> 72c0f5d (python, server: functions as models, --reload, debuggers, typed pb_utils)
         deadline = time.monotonic() + START_LIMIT_S
         while time.monotonic() < deadline:
             found = re.search(pattern, self.log)
@@ -107,6 +135,14 @@ class Server:
             self.process.wait(timeout=30)
         finally:
             self.process.kill()
+
+
+def wait_until(is_so: Callable[[], bool], what: str) -> None:
+    """Wait for something to become so."""
+    deadline = time.monotonic() + START_LIMIT_S
+    while not is_so():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.05)
 
 
 def text_input(text: str) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Which models and versions there are, and in what state: an immutable table, replaced as a whole.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -209,6 +209,21 @@ impl ModelTable {
         if of_name.is_empty() {
             self.models.remove(&identifier.name);
         }
+    }
+
+    /// Returns the models of which nothing serves since they failed to load.
+    pub(crate) fn failed(&self) -> BTreeSet<ModelIdentifier> {
+        let has_failed = |identifier: &ModelIdentifier| {
+            self.get(identifier).is_some_and(|entry| {
+                let is_failed = |state: &VersionState| {
+                    matches!(state, VersionState::Unavailable(reason) if reason != UNLOADED)
+                };
+                entry.ready().next().is_none()
+                    && (entry.failure.is_some() || entry.versions.values().any(is_failed))
+            })
+        };
+        let models = self.identifiers(None).into_iter();
+        models.filter(has_failed).collect()
     }
 
     /// Returns the identifiers of all models, or of those with this name.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Makes what serves of a model what its directory asks for, with as little change as that takes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -48,6 +48,26 @@ impl ModelUpdater {
     /// Forgets from what a model was loaded, which is to be unloaded.
     pub(crate) fn forget(&self, identifier: &ModelIdentifier) {
         self.loaded_from.lock().remove(identifier);
+    }
+
+    /// Returns whether something of a model was loaded, and not unloaded on request.
+    pub(crate) fn has_loaded(&self, identifier: &ModelIdentifier) -> bool {
+        self.loaded_from.lock().contains_key(identifier)
+    }
+
+    /// Returns from what the models of some backends were loaded, but for those with a
+    /// configuration or files of a client's.
+    pub(crate) fn sources_of(
+        &self,
+        backends: &BTreeSet<String>,
+    ) -> Vec<(ModelIdentifier, LoadSource)> {
+        let loaded_from = self.loaded_from.lock();
+        loaded_from
+            .iter()
+            .filter(|(_, from)| from.source.config_override.is_none())
+            .filter(|(_, from)| backends.contains(&from.config.backend))
+            .map(|(identifier, from)| (identifier.clone(), from.source.clone()))
+            .collect()
     }
 
     /// Makes what serves what the model's directory asks for; blocks until it does. `files` are

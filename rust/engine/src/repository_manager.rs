@@ -13,11 +13,12 @@ use crate::change_tracker::ChangeTracker;
 use crate::lifecycle::ModelLifecycle;
 use crate::load_failure::LoadFailure;
 use crate::loader::Loader;
+use crate::model_reloader::{FollowedModel, ModelReloader, ReloadOptions};
 use crate::model_table::{ModelIdentifier, ModelReadyState, ModelVersionIndex, UNLOADED};
 use crate::model_updater::ModelUpdater;
 use crate::operation_queue::OperationQueue;
 use crate::repositories::{Repositories, Target};
-use crate::repository::OverrideFiles;
+use crate::repository::{ModelSnapshot, OverrideFiles};
 
 /// When models are loaded and unloaded (C029).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,6 +52,7 @@ pub(crate) struct RepositoryOptions {
     pub(crate) startup_models: Vec<String>,
     pub(crate) allows_model_upload: bool,
     pub(crate) load_thread_count: usize,
+    pub(crate) reload: Option<ReloadOptions>,
 }
 
 /// Owns what is known of the repositories; the state of what is loaded is [`ModelLifecycle`]'s.
@@ -61,6 +63,7 @@ pub(crate) struct ModelRepositoryManager {
     updater: ModelUpdater,
     operations: Arc<OperationQueue>,
     changes: Mutex<ChangeTracker>,
+    reloader: Mutex<ModelReloader>,
 }
 
 impl ModelRepositoryManager {
@@ -78,6 +81,7 @@ impl ModelRepositoryManager {
             repositories,
             lifecycle,
             changes: Mutex::default(),
+            reloader: Mutex::default(),
         })
     }
 
@@ -134,6 +138,57 @@ impl ModelRepositoryManager {
                 .collect(),
         );
         Ok(is_settling)
+    }
+
+    /// Looks for changed files of followed models and loads those again that have settled; waits
+    /// until they are loaded. Returns whether there are changes that another look has to confirm.
+    ///
+    /// # Errors
+    /// What keeps a repository from being read.
+    pub(crate) fn reload_changed(self: &Arc<Self>) -> Result<bool> {
+        let Some(options) = &self.options.reload else {
+            return Ok(false);
+        };
+        let followed = self.followed_models(options)?;
+        let (changed, is_settling) = {
+            let mut reloader = self.reloader.lock();
+            (reloader.look(followed), reloader.is_settling())
+        };
+        if !changed.is_empty() {
+            let names: BTreeSet<_> = changed.into_iter().map(|model| model.name).collect();
+            log::info!("reloading what has changed: {names:?}");
+            self.load_all(names);
+        }
+        Ok(is_settling)
+    }
+
+    /// Returns the models of those backends as they were loaded, and all that failed to load: a
+    /// model without a readable configuration has no backend. What a client sent is left alone.
+    fn followed_models(&self, options: &ReloadOptions) -> Result<Vec<FollowedModel>> {
+        let config_name = self.repositories.config_name.as_deref();
+        let mut followed = Vec::new();
+        let mut follow = |(identifier, directory): Target, loaded: Option<ModelSnapshot>| {
+            // A directory that is being replaced is looked at again.
+            if let Ok(now) = ModelSnapshot::read(&directory, config_name) {
+                followed.push(FollowedModel {
+                    identifier,
+                    loaded,
+                    now,
+                });
+            }
+        };
+        for (identifier, source) in self.updater.sources_of(&options.backends) {
+            follow((identifier, source.directory), Some(source.snapshot));
+        }
+        let failed = self.lifecycle.table().failed();
+        if !failed.is_empty() {
+            for target in self.repositories.targets(None)? {
+                if failed.contains(&target.0) && !self.updater.has_loaded(&target.0) {
+                    follow(target, None);
+                }
+            }
+        }
+        Ok(followed)
     }
 
     /// Begins to load a model; `done` is told when it serves, or why it does not (R030-R043).

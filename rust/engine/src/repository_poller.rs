@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The thread that looks for changes in the repositories from time to time (R025, C030).
+//! A thread that looks for changes in the repositories from time to time (R025, C030).
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -23,14 +23,21 @@ struct Shared {
     stop: Condvar,
 }
 
+/// Looks for changes and acts on them; returns whether another look has to confirm something.
+pub(crate) type Look = fn(&Arc<ModelRepositoryManager>) -> Result<bool>;
+
 impl RepositoryPoller {
-    pub(crate) fn start(manager: &Arc<ModelRepositoryManager>, interval: Duration) -> Result<Self> {
+    pub(crate) fn start(
+        manager: &Arc<ModelRepositoryManager>,
+        interval: Duration,
+        look: Look,
+    ) -> Result<Self> {
         let shared = Arc::new(Shared::default());
         let runs = Arc::clone(&shared);
         let manager = Arc::downgrade(manager);
         std::thread::Builder::new()
             .name("repository-poll".to_owned())
-            .spawn(move || runs.thread_main(&manager, interval))
+            .spawn(move || runs.thread_main(&manager, interval, look))
             .map_err(|source| {
                 Error::internal("failed to start the repository polling thread").with_source(source)
             })?;
@@ -51,13 +58,13 @@ impl Drop for RepositoryPoller {
 }
 
 impl Shared {
-    fn thread_main(&self, manager: &Weak<ModelRepositoryManager>, interval: Duration) {
+    fn thread_main(&self, manager: &Weak<ModelRepositoryManager>, interval: Duration, look: Look) {
         let mut wait = interval;
         while !self.is_stopped_within(wait) {
             let Some(manager) = manager.upgrade() else {
                 return;
             };
-            wait = match manager.poll() {
+            wait = match look(&manager) {
                 Ok(true) => interval.min(SETTLE_TIME),
                 Ok(false) => interval,
                 Err(error) => {

@@ -20,12 +20,13 @@ use crate::loader::Loader;
 use crate::log_settings::LogControl;
 use crate::metrics_options::MetricsOptions;
 use crate::model::Model;
+use crate::model_reloader::ReloadOptions;
 use crate::model_table::ModelVersionIndex;
 use crate::repositories::Repositories;
 use crate::repository_manager::{
     ModelControlMode, ModelLoad, ModelRepositoryManager, OperationDone, RepositoryOptions,
 };
-use crate::repository_poller::RepositoryPoller;
+use crate::repository_poller::{Look, RepositoryPoller};
 use crate::request::InferenceRequest;
 use crate::shared_memory::SharedMemoryManager;
 use crate::statistics::StatisticsSnapshot;
@@ -63,6 +64,8 @@ pub struct ServerOptions {
     pub control_mode: ModelControlMode,
     /// How often [`ModelControlMode::Poll`] looks for changes; zero for never (C030).
     pub repository_poll_interval: Duration,
+    /// Which models are loaded again when their files change, whatever the control mode.
+    pub reload: Option<ReloadOptions>,
     /// What [`ModelControlMode::Explicit`] loads at start-up; a lone `*` for everything (C031).
     pub startup_models: Vec<String>,
     /// Whether several repositories may hold models of one name (C035).
@@ -98,6 +101,7 @@ impl Default for ServerOptions {
             model_repositories: Vec::new(),
             control_mode: ModelControlMode::None,
             repository_poll_interval: Duration::from_secs(15),
+            reload: None,
             startup_models: Vec::new(),
             is_namespacing: false,
             allows_model_upload: true,
@@ -122,8 +126,8 @@ pub struct Server {
     shared_memory: SharedMemoryManager,
     lifecycle: Arc<ModelLifecycle>,
     manager: Arc<ModelRepositoryManager>,
-    // Set where repositories are polled.
-    poller: OnceLock<RepositoryPoller>,
+    // Set once, if there is something to follow.
+    pollers: OnceLock<Vec<RepositoryPoller>>,
     has_loaded_all: AtomicBool,
     is_exiting: AtomicBool,
     traces: TraceManager,
@@ -153,6 +157,7 @@ impl Server {
             startup_models: options.startup_models,
             allows_model_upload: options.allows_model_upload,
             load_thread_count: options.load_thread_count,
+            reload: options.reload.clone(),
         };
         let named = |backend: Arc<dyn Backend>| (backend.name().to_owned(), backend);
         let server = Arc::new_cyclic(|server| {
@@ -175,7 +180,7 @@ impl Server {
                 shared_memory: SharedMemoryManager::new(options.allows_client_shm),
                 lifecycle,
                 manager,
-                poller: OnceLock::new(),
+                pollers: OnceLock::new(),
                 has_loaded_all: AtomicBool::new(false),
                 is_exiting: AtomicBool::new(false),
                 traces,
@@ -188,12 +193,18 @@ impl Server {
         server
             .has_loaded_all
             .store(has_loaded_all, Ordering::Release);
+        let mut looks: Vec<(Duration, Look)> = Vec::new();
         let interval = options.repository_poll_interval;
         if options.control_mode == ModelControlMode::Poll && !interval.is_zero() {
-            let poller = RepositoryPoller::start(&server.manager, interval)?;
-            let is_first = server.poller.set(poller).is_ok();
-            debug_assert!(is_first, "a server is made once");
+            looks.push((interval, ModelRepositoryManager::poll));
         }
+        if let Some(reload) = options.reload {
+            looks.push((reload.interval, ModelRepositoryManager::reload_changed));
+        }
+        let start = |(interval, look)| RepositoryPoller::start(&server.manager, interval, look);
+        let pollers = looks.into_iter().map(start).collect::<Result<_>>()?;
+        let is_first = server.pollers.set(pollers).is_ok();
+        debug_assert!(is_first, "a server is made once");
         Ok(server)
     }
 
@@ -388,7 +399,7 @@ impl Server {
     /// the instances. Requests still unanswered then get an error.
     pub fn stop(&self, timeout: Duration) {
         self.begin_exit();
-        if let Some(poller) = self.poller.get() {
+        for poller in self.pollers.get().into_iter().flatten() {
             poller.stop();
         }
         self.manager.stop();

@@ -11,27 +11,30 @@ use tritongw_backend_python::PythonBackendConfig;
 use tritongw_server::Embedding;
 
 use crate::host::Interpreter;
+use crate::logger;
 
 /// Run a command line and return the exit status of the process.
 #[pyfunction]
 pub(crate) fn main(py: Python<'_>, argv: Vec<OsString>) -> PyResult<i32> {
     let embedding = Embedding {
         python: PythonBackendConfig {
-            worker_command: worker_command(py)?,
+            worker_command: python_command(py, "tritongw.worker")?,
             in_process: Some(Arc::new(Interpreter)),
         },
+        model_writer: python_command(py, "tritongw._targets")?,
         onnxruntime: OnnxRuntimeConfig {
             library: LibraryLocation::Find(Box::new(|| Python::attach(find_onnxruntime))),
         },
     };
+    logger::note_server();
     Ok(py.detach(|| tritongw_server::main(argv, embedding)))
 }
 
-/// Workers run in the interpreter of the server. `-P`: what lies in the current directory must not
-/// take the place of a module.
-fn worker_command(py: Python<'_>) -> PyResult<Vec<OsString>> {
+/// Returns what runs a module of ours, in the interpreter of the server. `-P`: what lies in the
+/// current directory must not take the place of a module.
+fn python_command(py: Python<'_>, module: &str) -> PyResult<Vec<OsString>> {
     let executable: OsString = py.import("sys")?.getattr("executable")?.extract()?;
-    let arguments = ["-P", "-m", "tritongw.worker"].map(OsString::from);
+    let arguments = ["-P", "-m", module].map(OsString::from);
     Ok([executable].into_iter().chain(arguments).collect())
 }
 

@@ -1,9 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
+//! `pb_utils.Logger`: to the server's log where there is a server, else to Python's `logging`.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use pyo3::prelude::*;
 
 use crate::error::model_exception;
 
+/// Whether a server's log takes the lines of this process: it is a server, or a worker of one.
+static IS_SERVED: AtomicBool = AtomicBool::new(false);
+
+/// Notes that this process is a server or a worker of one.
+pub(crate) fn note_server() {
+    IS_SERVED.store(true, Ordering::Relaxed);
+}
+
 /// Writes lines to the server's log, with the caller's file and line.
+///
+/// Outside a server the lines go to Python's logger ``tritongw.model``.
 #[pyclass(frozen, module = "tritongw._core")]
 #[derive(Debug)]
 pub(crate) struct Logger;
@@ -59,6 +73,9 @@ impl Logger {
 }
 
 fn write(py: Python<'_>, message: &str, level: log::Level) -> PyResult<()> {
+    if !IS_SERVED.load(Ordering::Relaxed) {
+        return write_to_python(py, message, level);
+    }
     if level > log::max_level() {
         return Ok(());
     }
@@ -78,5 +95,18 @@ fn write(py: Python<'_>, message: &str, level: log::Level) -> PyResult<()> {
                 .build(),
         );
     });
+    Ok(())
+}
+
+fn write_to_python(py: Python<'_>, message: &str, level: log::Level) -> PyResult<()> {
+    let level = match level {
+        log::Level::Error => "ERROR",
+        log::Level::Warn => "WARNING",
+        log::Level::Info => "INFO",
+        log::Level::Debug | log::Level::Trace => "DEBUG",
+    };
+    let logging = py.import("logging")?;
+    let logger = logging.call_method1("getLogger", ("tritongw.model",))?;
+    logger.call_method1("log", (logging.getattr(level)?, "%s", message))?;
     Ok(())
 }

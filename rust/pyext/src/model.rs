@@ -210,5 +210,6 @@ fn order<'py>(py: Python<'py>, source: &ModelSource) -> PyResult<Bound<'py, PyDi
     order.set_item("instance_kind", &source.instance_kind)?;
     order.set_item("device_id", source.device_id)?;
     order.set_item("version", source.version)?;
+    order.set_item("debugger", &source.debugger)?;
     Ok(order)
 }

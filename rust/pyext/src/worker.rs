@@ -5,11 +5,13 @@ use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 use tritongw_backend_python::worker::{Assignment, Next, WorkerSession, connect};
 
+use crate::logger;
 use crate::model::{PythonModel, complete_config};
 
 /// Do what the server that started this process wants done; return when it wants no more.
 #[pyfunction]
 pub(crate) fn worker_main(py: Python<'_>) -> PyResult<()> {
+    logger::note_server();
     match py.detach(connect)? {
         Assignment::Serve(session) => serve(py, session),
         Assignment::CompleteConfig(session) => {

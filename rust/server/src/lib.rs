@@ -12,6 +12,7 @@ mod options;
 mod serve;
 mod startup_tables;
 mod table;
+mod targets;
 mod tracing;
 
 use std::ffi::OsString;
@@ -29,6 +30,9 @@ pub use crate::options::reference as option_reference;
 pub struct Embedding {
     /// How Python models are hosted.
     pub python: PythonBackendConfig,
+    /// Program and arguments that write the models of Python objects; the directory and what names
+    /// the objects are added. Empty where there is no Python.
+    pub model_writer: Vec<OsString>,
     /// Where ONNX Runtime's library is.
     pub onnxruntime: OnnxRuntimeConfig,
 }
@@ -51,7 +55,7 @@ pub fn main(args: Vec<OsString>, embedding: Embedding) -> i32 {
         // A closed console leaves nobody to tell.
         let _ = writeln!(std::io::stderr(), "Warning: {notice}");
     }
-    match serve::run(&args, embedding) {
+    match serve::run(args, embedding) {
         Ok(()) => 0,
         Err(failure) => {
             failure.report();

@@ -23,19 +23,21 @@ mod repository;
 mod restricted;
 mod sagemaker;
 mod server;
+mod target;
 pub(crate) mod trace;
 mod unavailable;
 mod usage;
 pub(crate) mod value;
 mod vertex_ai;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
-use tritongw_engine::{LogControl, MetricsOptions, ServerOptions};
+use tritongw_engine::backend::BackendSettings;
+use tritongw_engine::{LogControl, MetricsOptions, ReloadOptions, ServerOptions};
 use tritongw_grpc::GrpcOptions;
 use tritongw_http::{HttpOptions, SageMakerOptions, VertexAiOptions};
 use tritongw_types::{Error, Result};
@@ -47,6 +49,7 @@ use self::trace::TraceOptions;
 pub(crate) use self::environment::ProcessEnvironment;
 pub(crate) use self::rate_limiter::RateLimitMode;
 pub(crate) use self::refusal::Refusal;
+pub(crate) use self::target::Target;
 pub use self::usage::reference;
 
 /// Serves the models of a Triton model repository over HTTP and gRPC.
@@ -97,6 +100,11 @@ pub(crate) struct ServeArgs {
     pub(crate) device: device::DeviceArgs,
     #[command(flatten)]
     pub(crate) deprecated: deprecated::DeprecatedArgs,
+    /// What to serve beside the repositories, and where it lies once it is written.
+    #[arg(skip)]
+    pub(crate) targets: Vec<Target>,
+    #[arg(skip)]
+    target_models: Option<TargetModels>,
     #[arg(skip)]
     pub(crate) environment: EnvironmentInputs,
     /// What to tell the user before anything is started.
@@ -105,6 +113,13 @@ pub(crate) struct ServeArgs {
     /// What to log first.
     #[arg(skip)]
     pub(crate) warnings: Vec<String>,
+}
+
+/// A repository made of targets.
+#[derive(Clone, Debug)]
+struct TargetModels {
+    repository: PathBuf,
+    names: Vec<String>,
 }
 
 /// Parses a command line, program name first.
@@ -130,10 +145,10 @@ pub(crate) fn parse(
     let head = head.iter().cloned();
     let command_line =
         CommandLine::try_parse_from(head.chain(line.options.into_iter().map(Into::into)))?;
-    if let Some(positional) = line.positionals.first() {
-        return Err(Refusal::Usage(format!("Unexpected argument: {positional}")));
-    }
-    let Command::Serve(args) = command_line.command;
+    let targets = line.positionals.iter().map(|text| Target::parse(text));
+    let targets = targets.collect::<std::result::Result<_, _>>();
+    let Command::Serve(mut args) = command_line.command;
+    args.targets = targets.map_err(Refusal::Usage)?;
     args.complete(environment)
 }
 
@@ -164,6 +179,7 @@ impl ServeArgs {
     ) -> std::result::Result<Box<Self>, Refusal> {
         self.environment = EnvironmentInputs::read(environment).map_err(Refusal::Usage)?;
         self.repository.check().map_err(Refusal::Usage)?;
+        self.check_targets().map_err(Refusal::Options)?;
         self.http
             .resolve()
             .map_err(|e| Refusal::bad_option("http-restricted-api", &e))?;
@@ -198,6 +214,29 @@ impl ServeArgs {
             .chain(exposure::warnings(&self))
             .collect();
         Ok(self)
+    }
+
+    /// Checks that what says nothing of its tensors may be asked.
+    fn check_targets(&self) -> std::result::Result<(), String> {
+        let is_complete = |target: &Target| matches!(target, Target::Repository(_));
+        if self.is_strict_model_config() && !self.targets.iter().all(is_complete) {
+            return Err("models without a configuration need its completion, which \
+                 --disable-auto-complete-config forbids"
+                .to_owned());
+        }
+        Ok(())
+    }
+
+    /// Notes where the targets lie, as models of these names.
+    pub(crate) fn set_target_models(&mut self, repository: PathBuf, names: Vec<String>) {
+        self.target_models = Some(TargetModels { repository, names });
+    }
+
+    /// Returns the names of the targets' models.
+    pub(crate) fn target_names(&self) -> &[String] {
+        self.target_models
+            .as_ref()
+            .map_or(&[], |models| &models.names)
     }
 
     fn check_ports(&self) -> std::result::Result<(), String> {
@@ -241,12 +280,30 @@ impl ServeArgs {
         ports::check(&enabled.map(|(_, listener)| listener).collect::<Vec<_>>())
     }
 
+    /// Returns the models to load at start-up in explicit mode: those asked for, and what was
+    /// named as a target.
+    fn startup_models(&self) -> BTreeSet<String> {
+        let mut models = self.repository.startup_models();
+        if !models.contains(repository::ALL_MODELS) {
+            let targets = self.target_models.iter();
+            models.extend(targets.flat_map(|targets| targets.names.iter().cloned()));
+        }
+        models
+    }
+
     /// Returns the repositories; `AIP_STORAGE_URI` counts if none is given (C008).
     ///
     /// # Errors
     /// `InvalidArg` if there is none.
     pub(crate) fn repositories(&self) -> Result<Vec<PathBuf>> {
         let mut repositories: BTreeSet<_> = self.repository.repositories();
+        for target in &self.targets {
+            if let Target::Repository(path) = target {
+                repositories.insert(path.clone());
+            }
+        }
+        let target_models = self.target_models.iter();
+        repositories.extend(target_models.map(|models| models.repository.clone()));
         if repositories.is_empty() {
             repositories.extend(
                 self.environment
@@ -272,7 +329,8 @@ impl ServeArgs {
             model_repositories: self.repositories()?,
             control_mode: self.repository.control_mode(),
             repository_poll_interval: self.repository.poll_interval().unwrap_or_default(),
-            startup_models: self.repository.startup_models().into_iter().collect(),
+            startup_models: self.startup_models().into_iter().collect(),
+            reload: self.repository.reload.then(ReloadOptions::default),
             is_namespacing: self.repository.model_namespacing,
             allows_model_upload: self.repository.allow_model_upload,
             is_auto_complete: !self.is_strict_model_config(),
@@ -280,12 +338,24 @@ impl ServeArgs {
             is_strict_readiness: self.repository.strict_readiness,
             load_thread_count: self.repository.load_thread_count(),
             load_retry_count: self.repository.model_load_retry_count,
-            backend_settings: self.backend.backend_settings(),
+            backend_settings: self.backend_settings(),
             allows_client_shm: self.device.allow_client_shm,
             log,
             metrics: self.metrics_options(),
             ..ServerOptions::default()
         })
+    }
+
+    /// Returns the backends' settings, with what the environment says of them.
+    fn backend_settings(&self) -> BTreeMap<String, BackendSettings> {
+        let mut settings = self.backend.backend_settings();
+        if let Some(debugger) = &self.environment.python_debugger {
+            let python = settings.entry("python".to_owned()).or_default();
+            python
+                .entry("debugger".into())
+                .or_insert_with(|| debugger.clone());
+        }
+        settings
     }
 
     /// Returns whether configurations must be complete (C027, C097).

@@ -18,6 +18,7 @@ use tritongw_http::{HttpServer, MetricsServer};
 use tritongw_types::{Error, Result};
 
 use crate::options::ServeArgs;
+use crate::targets::TargetRepository;
 use crate::{Embedding, announce, descriptors, logging, startup_tables, tracing};
 
 /// Why the server did not start.
@@ -53,7 +54,7 @@ impl Failure {
 }
 
 /// Serves until a signal arrives, then drains.
-pub(crate) fn run(args: &ServeArgs, embedding: Embedding) -> Result<(), Failure> {
+pub(crate) fn run(mut args: Box<ServeArgs>, embedding: Embedding) -> Result<(), Failure> {
     let log = logging::install(args.logging.settings(), args.environment.is_log_escaped())?;
     for warning in &args.warnings {
         log::warn!("{warning}");
@@ -62,6 +63,12 @@ pub(crate) fn run(args: &ServeArgs, embedding: Embedding) -> Result<(), Failure>
     // Before anything is started, so that a signal during a long load is not lost.
     let mut signals = Signals::new([SIGINT, SIGTERM])
         .map_err(|source| Error::internal("failed to watch signals").with_source(source))?;
+    // Lives as long as the models in it.
+    let targets = TargetRepository::write(&args.targets, &embedding.model_writer)?;
+    if let Some(targets) = &targets {
+        args.set_target_models(targets.path().to_owned(), targets.model_names()?);
+    }
+    let args = &*args;
     let backends: Vec<Arc<dyn Backend>> = vec![
         Arc::new(IdentityBackend),
         Arc::new(RepeatBackend),
@@ -87,7 +94,7 @@ pub(crate) fn run(args: &ServeArgs, embedding: Embedding) -> Result<(), Failure>
     let doors =
         Doors::open(args, &server).inspect_err(|_| server.stop(args.server.exit_timeout()))?;
     if let Some(http) = doors.http_address() {
-        announce::example_request(&server, http);
+        announce::example_requests(&server, http, args.target_names());
     }
     if let Some(signal) = signals.forever().next() {
         log::info!("Signal ({signal}) received.");

@@ -21,6 +21,10 @@ use crate::shared::control::{ToServer, ToWorker};
 
 /// Parameter of a model's configuration that chooses its [`HostKind`].
 const HOST_PARAMETER: &str = "TRITONGW_PYTHON_HOST";
+/// Parameter of a model's configuration that makes its instances wait for a debugger.
+const DEBUGGER_PARAMETER: &str = "TRITONGW_PYTHON_DEBUG";
+/// The same for all models: the environment variable of that name sets it.
+const DEBUGGER_SETTING: &str = "debugger";
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How Python is run.
@@ -70,6 +74,8 @@ impl PythonBackend {
         let command = self.config.worker_command.clone();
         Ok(WorkerSettings {
             command,
+            // Whoever steps through `initialize` takes the time it takes.
+            start_timeout: debugger(model).map_or(timeout, |_| Duration::MAX),
             timeout,
             slab_size: slab_size(model)?,
         })
@@ -144,6 +150,16 @@ fn host_kind(model: &ModelContext) -> Result<HostKind> {
     }
 }
 
+fn debugger(model: &ModelContext) -> Option<String> {
+    let parameter = model.config.parameters.get(DEBUGGER_PARAMETER);
+    let setting = parameter
+        .map(String::as_str)
+        .or_else(|| model.setting(DEBUGGER_SETTING));
+    setting
+        .filter(|setting| !setting.is_empty())
+        .map(str::to_owned)
+}
+
 /// Returns the size of each slab: `slab-byte-size` of the backend's settings, 8 GiB of address
 /// space where nothing is set.
 fn slab_size(model: &ModelContext) -> Result<usize> {
@@ -178,6 +194,7 @@ fn model_source(model: &ModelContext) -> ModelSource {
         instance_kind: "CPU".to_owned(),
         device_id: 0,
         version: model.version,
+        debugger: debugger(model),
     }
 }
 

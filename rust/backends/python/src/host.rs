@@ -36,6 +36,8 @@ pub struct ModelSource {
     pub device_id: i32,
     /// Version of the model.
     pub version: i64,
+    /// Which debugger to wait for, if any: `PORT` or `pdb:PORT`.
+    pub debugger: Option<String>,
 }
 
 /// One request, as a model sees it.

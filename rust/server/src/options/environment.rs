@@ -43,6 +43,8 @@ pub(crate) struct EnvironmentInputs {
     pub(super) sagemaker_model: Option<String>,
     /// `SAGEMAKER_TRITON_INFERENCE_TYPE` (P159).
     pub(super) sagemaker_inference: SageMakerInference,
+    /// `TRITONGW_PYTHON_DEBUG`, which debugger Python models wait for.
+    pub(super) python_debugger: Option<String>,
     /// Whether log messages stay as they are: `TRITON_SERVER_ESCAPE_LOG_MESSAGES=0` (T039).
     is_log_unescaped: bool,
 }
@@ -67,6 +69,7 @@ impl EnvironmentInputs {
             sagemaker_ping: ping(text("SAGEMAKER_TRITON_PING_MODE").as_deref())?,
             sagemaker_model: text("SAGEMAKER_TRITON_DEFAULT_MODEL_NAME"),
             sagemaker_inference: inference(text("SAGEMAKER_TRITON_INFERENCE_TYPE").as_deref())?,
+            python_debugger: text("TRITONGW_PYTHON_DEBUG"),
             is_log_unescaped: text("TRITON_SERVER_ESCAPE_LOG_MESSAGES").as_deref() == Some("0"),
         })
     }

@@ -29,7 +29,7 @@ impl Refusal {
         let text = match self {
             Self::Usage(reason) => {
                 format!(
-                    "Usage: tritongw serve [options]\n{}\n\n{reason}\n",
+                    "Usage: tritongw serve [options] [model...]\n{}\n\n{reason}\n",
                     usage::table()
                 )
             }

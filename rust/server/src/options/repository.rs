@@ -10,7 +10,7 @@ use tritongw_types::{Error, Result};
 use super::value;
 
 /// Stands for every model in `--load-model`.
-const ALL_MODELS: &str = "*";
+pub(super) const ALL_MODELS: &str = "*";
 
 /// Where models come from, and when.
 #[derive(Debug, Args)]
@@ -55,6 +55,11 @@ pub(crate) struct RepositoryArgs {
     /// times. A lone `*` loads all.
     #[arg(long, value_name = "string")]
     load_model: Vec<String>,
+
+    /// Reloads a Python model when a file of it changes, whatever the control mode: for those who
+    /// write models. Triton has no such option.
+    #[arg(long)]
+    pub(crate) reload: bool,
 
     /// Uses configs/<name>.pbtxt of a model where there is one.
     #[arg(long, value_name = "string", value_parser = config_name)]

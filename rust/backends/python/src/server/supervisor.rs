@@ -43,7 +43,9 @@ const SOUND_LIFE: Duration = Duration::from_secs(10);
 pub(crate) struct WorkerSettings {
     /// Program and arguments.
     pub(crate) command: Vec<OsString>,
-    /// How long a worker may take to load its model, and to leave (`stub-timeout-seconds`).
+    /// How long a worker may take to load its model.
+    pub(crate) start_timeout: Duration,
+    /// How long it may take to leave, and to load where nobody debugs it (`stub-timeout-seconds`).
     pub(crate) timeout: Duration,
     /// Size of each slab.
     pub(crate) slab_size: usize,
@@ -136,7 +138,7 @@ impl Supervisor {
             process: &process,
             stop: Some(self.stop.as_fd()),
         }
-        .answer(&self.instance_name, self.settings.timeout)?;
+        .answer(&self.instance_name, self.settings.start_timeout)?;
         if !matches!(answer, ToServer::Started) {
             return Err(not_healthy(&self.instance_name));
         }
