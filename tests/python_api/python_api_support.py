@@ -57,14 +57,6 @@ class Server:
         command = [sys.executable, "-m", "tritongw", "serve", *arguments, *PORTS]
         variables = {**os.environ, **(environment or {})}
         with log.open("wb") as out:
-<<<<<<< HEAD
-            self.process = subprocess.Popen(command, stdout=out, stderr=out)
-        address = self.wait_for_log(r"Started HTTPService at ([0-9.]+:[0-9]+)")
-        self.url = f"http://{address.group(1)}"
-
-    def wait_for_log(self, pattern: str) -> re.Match[str]:
-        """Wait until the pattern is found in the log; return its first match."""
-=======
             self.process = subprocess.Popen(
                 command, stdout=out, stderr=out, cwd=directory, env=variables
             )
@@ -78,7 +70,7 @@ class Server:
         self.stop()
 
     def wait_for_log(self, pattern: str) -> re.Match[str]:
->>>>>>> 72c0f5d (python, server: functions as models, --reload, debuggers, typed pb_utils)
+        """Wait until the pattern is found in the log; return its first match."""
         deadline = time.monotonic() + START_LIMIT_S
         while time.monotonic() < deadline:
             found = re.search(pattern, self.log)
