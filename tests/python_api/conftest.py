@@ -28,9 +28,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         data_type = "TYPE_FP32" if source.stem in NUMERIC else "TYPE_STRING"
         for host in HOSTS:
             write_model(repository, source, host, data_type=data_type)
-    options = ("--log-verbose=1", "--exit-on-error=false", "--strict-readiness=false")
-    log = tmp_path_factory.mktemp("log") / "log"
-    with Server(log, f"--model-repository={repository}", *options) as server:
+    with Server(repository, tmp_path_factory.mktemp("log") / "log") as server:
         yield server
 
 

@@ -43,7 +43,7 @@ class Answer:
 PORTS = ("--http-port=0", "--grpc-port=0", "--metrics-port=0")
 
 
-class Server:
+class RunningServer:
     """A running server and its log."""
 
     def __init__(
@@ -127,6 +127,14 @@ class Server:
             self.process.wait(timeout=30)
         finally:
             self.process.kill()
+
+
+class Server(RunningServer):
+    """One that serves whatever of a repository loads, and tells much."""
+
+    def __init__(self, repository: Path, log: Path) -> None:
+        options = ("--log-verbose=1", "--exit-on-error=false", "--strict-readiness=false")
+        super().__init__(log, f"--model-repository={repository}", *options)
 
 
 def wait_until(is_so: Callable[[], bool], what: str) -> None:

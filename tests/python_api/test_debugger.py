@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from python_api_support import Server, text_input, wait_until
+from python_api_support import RunningServer, text_input, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,11 +51,11 @@ def write(repository: Path, name: str, setting: str | None) -> None:
 
 
 @pytest.fixture(scope="module")
-def pdb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def pdb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     place = tmp_path_factory.mktemp("pdb")
     write(place / "models", "by_environment", None)
     write(place / "models", "by_parameter", "pdb:0")
-    with Server(
+    with RunningServer(
         place / "log",
         f"--model-repository={place / 'models'}",
         environment={"TRITONGW_PYTHON_DEBUG": "pdb:0"},
@@ -66,7 +66,7 @@ def pdb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 class Console:
     """What `nc` gives."""
 
-    def __init__(self, server: Server, model: str) -> None:
+    def __init__(self, server: RunningServer, model: str) -> None:
         found = server.wait_for_log(rf"breakpoints of '{model}_0' wait at 127\.0\.0\.1:(\d+)")
         self.socket = socket.create_connection(("127.0.0.1", int(found.group(1))), timeout=30)
 
@@ -85,7 +85,7 @@ class Console:
 
 
 @pytest.mark.parametrize("model", ["by_environment", "by_parameter"])
-def test_breakpoint_waits_for_a_connection(pdb: Server, model: str) -> None:
+def test_breakpoint_waits_for_a_connection(pdb: RunningServer, model: str) -> None:
     with ThreadPoolExecutor() as pool:
         asked = pool.submit(pdb.infer, model, inputs=[text_input("x")])
         console = Console(pdb, model)
@@ -102,17 +102,17 @@ def test_breakpoint_waits_for_a_connection(pdb: Server, model: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def others(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def others(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """A server that is not debugged, but for a model that is to be, badly."""
     place = tmp_path_factory.mktemp("others")
     write(place / "models", "plain", None)
     write(place / "models", "misspelt", "gdb:1")
     options = ("--exit-on-error=false", "--strict-readiness=false")
-    with Server(place / "log", f"--model-repository={place / 'models'}", *options) as server:
+    with RunningServer(place / "log", f"--model-repository={place / 'models'}", *options) as server:
         yield server
 
 
-def test_breakpoint_in_a_worker_says_how_to_debug_and_goes_on(others: Server) -> None:
+def test_breakpoint_in_a_worker_says_how_to_debug_and_goes_on(others: RunningServer) -> None:
     assert others.infer("plain").data() == ["initialized"]
     others.wait_for_log(
         r"breakpoint\(\) does nothing in a worker process unless the server runs with "
@@ -120,7 +120,7 @@ def test_breakpoint_in_a_worker_says_how_to_debug_and_goes_on(others: Server) ->
     )
 
 
-def test_bad_setting_is_refused(others: Server) -> None:
+def test_bad_setting_is_refused(others: RunningServer) -> None:
     others.wait_for_log("TRITONGW_PYTHON_DEBUG must be PORT or pdb:PORT, found 'gdb:1'")
 
 
@@ -169,7 +169,9 @@ def test_an_editor_attaches_before_the_model_is_imported(tmp_path: Path) -> None
     line = MODEL.splitlines().index('        self.answer = "initialized"') + 1
     with ThreadPoolExecutor() as pool:
         log = tmp_path / "log"
-        starting = pool.submit(Server, log, f"--model-repository={tmp_path / 'models'}", *options)
+        starting = pool.submit(
+            RunningServer, log, f"--model-repository={tmp_path / 'models'}", *options
+        )
         editor = Editor(port_in(log))
         editor.ask("initialize", adapterID="test", pathFormat="path")
         attached = editor.send("attach", justMyCode=False)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from python_api_support import HOSTS, Server, text_input, wait_until
+from python_api_support import HOSTS, RunningServer, text_input, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,7 +60,7 @@ class Reloading:
         self.broken = write(repository / "broken", "worker", "ANSWER = (")
         self.files["app"] = directory / "app.py"
         self.files["app"].write_text(APP)
-        self.server = Server(
+        self.server = RunningServer(
             directory / "log",
             f"--model-repository={repository}",
             "app.py",
@@ -74,7 +74,7 @@ class Reloading:
         return answer_of(self.server, model)
 
 
-def answer_of(server: Server, model: str) -> object:
+def answer_of(server: RunningServer, model: str) -> object:
     answer = server.infer(model, inputs=[text_input("x")])
     return answer.body["outputs"][0]["data"] if answer.status == 200 else answer.status
 
@@ -140,7 +140,7 @@ def test_other_control_modes_follow_files_too(tmp_path: Path, options: list[str]
     repository = tmp_path / "models"
     file = write(repository / "m", "worker", "ANSWER = 'one'")
     log = tmp_path / "log"
-    with Server(log, f"--model-repository={repository}", "--reload", *options) as server:
+    with RunningServer(log, f"--model-repository={repository}", "--reload", *options) as server:
         assert answer_of(server, "m") == ["one"]
         file.write_text("ANSWER = 'two'")
         wait_until(lambda: answer_of(server, "m") == ["two"], "the reload")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from python_api_support import PORTS, Server
+from python_api_support import PORTS, RunningServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,11 +24,11 @@ EXAMPLES = APPS.parents[2] / "model_repository"
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     log = tmp_path_factory.mktemp("log") / "log"
     targets = ["app.py", "minus=app:plain", "triton=triton_app.py:Triton"]
     targets += [f"net={EXAMPLES / 'mlp' / '1' / 'model.onnx'}", str(EXAMPLES)]
-    with Server(log, *targets, "--model-control-mode=explicit", directory=APPS) as server:
+    with RunningServer(log, *targets, "--model-control-mode=explicit", directory=APPS) as server:
         yield server
 
 
@@ -40,14 +40,14 @@ def fp32(name: str, shape: list[int], data: list[float]) -> dict[str, Any]:
     return tensor(name, "FP32", shape, data)
 
 
-def test_function_gets_arrays_and_gives_arrays(served: Server) -> None:
+def test_function_gets_arrays_and_gives_arrays(served: RunningServer) -> None:
     answer = served.infer("double", inputs=[fp32("x", [2, 2], [1, 2, 3, 4])])
     assert answer.data("output") == [2, 4, 6, 8]
     answer = served.infer("minus", inputs=[fp32("x", [2], [1, 2])])
     assert answer.data("output") == [-1, -2]
 
 
-def test_requests_share_a_call_and_get_their_rows(served: Server) -> None:
+def test_requests_share_a_call_and_get_their_rows(served: RunningServer) -> None:
     def ask(value: float) -> Any:
         return served.infer("merged", inputs=[fp32("x", [1, 3], [value, 1, 1])])
 
@@ -57,7 +57,7 @@ def test_requests_share_a_call_and_get_their_rows(served: Server) -> None:
     assert [answer.data("rows") for answer in answers] == [[2], [2]]
 
 
-def test_optional_inputs_may_be_left_out(served: Server) -> None:
+def test_optional_inputs_may_be_left_out(served: RunningServer) -> None:
     x = fp32("x", [2, 1], [1, 2])
     weights = fp32("weights", [2, 1], [10, 100])
     assert served.infer("merged", inputs=[x, weights]).data("total") == [10, 200]
@@ -67,7 +67,7 @@ def test_optional_inputs_may_be_left_out(served: Server) -> None:
     assert served.infer("greet", inputs=[name, times]).data("output") == ["Hello you! " * 2]
 
 
-def test_class_is_made_once(served: Server) -> None:
+def test_class_is_made_once(served: RunningServer) -> None:
     text = tensor("text", "BYTES", [1], ["hush"])
     for calls in (1, 2):
         answer = served.infer("shout", inputs=[text])
@@ -78,7 +78,7 @@ def test_class_is_made_once(served: Server) -> None:
     assert re.search(r"/app\.py\(\d+\): __call__", answer.error)
 
 
-def stream(served: Server, model: str, **fields: Any) -> list[dict[str, Any]]:
+def stream(served: RunningServer, model: str, **fields: Any) -> list[dict[str, Any]]:
     request = urllib.request.Request(
         f"{served.url}/v2/models/{model}/generate_stream", json.dumps(fields).encode()
     )
@@ -87,7 +87,7 @@ def stream(served: Server, model: str, **fields: Any) -> list[dict[str, Any]]:
     return [json.loads(line.removeprefix("data: ")) for line in lines if line]
 
 
-def test_generators_stream(served: Server) -> None:
+def test_generators_stream(served: RunningServer) -> None:
     assert [each["output"] for each in stream(served, "count", to=3)] == [0, 1, 2]
     assert [each["output"] for each in stream(served, "letters", text="abc")] == ["a", "b", "c"]
     *before, last = stream(served, "count", to=9)
@@ -95,12 +95,12 @@ def test_generators_stream(served: Server) -> None:
     assert last["error"].startswith("ValueError: five is too far\n\nAt:\n  ")
 
 
-def test_coroutine_functions_are_awaited(served: Server) -> None:
+def test_coroutine_functions_are_awaited(served: RunningServer) -> None:
     answer = served.infer("later", inputs=[tensor("text", "BYTES", [1], ["see you"])])
     assert answer.data("output") == ["see you, later"]
 
 
-def test_what_does_not_fit_the_signature_is_an_error(served: Server) -> None:
+def test_what_does_not_fit_the_signature_is_an_error(served: RunningServer) -> None:
     answer = served.infer("wrong_shape", inputs=[fp32("x", [1], [1])])
     assert "ValueError: output 'output' has shape (1,), expected (2,)" in answer.error
     answer = served.infer("wrong_type", inputs=[fp32("x", [1], [1])])
@@ -110,7 +110,7 @@ def test_what_does_not_fit_the_signature_is_an_error(served: Server) -> None:
     assert answer.error == f"[request id: <id_unknown>] {reason}"
 
 
-def test_instances_and_parameters_are_configured(served: Server) -> None:
+def test_instances_and_parameters_are_configured(served: RunningServer) -> None:
     config = served.get("/v2/models/where/config").body
     assert config["instance_group"][0]["count"] == 2
     assert config["parameters"] == {"note": {"string_value": 'a "note"'}}
@@ -119,18 +119,18 @@ def test_instances_and_parameters_are_configured(served: Server) -> None:
         assert 1 <= len({answer.data("output")[0] for answer in asked}) <= 2
 
 
-def test_a_triton_class_is_served_as_it_is(served: Server) -> None:
+def test_a_triton_class_is_served_as_it_is(served: RunningServer) -> None:
     assert served.infer("triton", inputs=[fp32("X", [1], [1])]).data("Y") == [2]
 
 
-def test_an_onnx_file_tells_its_own_signature(served: Server) -> None:
+def test_an_onnx_file_tells_its_own_signature(served: RunningServer) -> None:
     ours, theirs = (served.get(f"/v2/models/{name}").body for name in ("net", "mlp"))
     assert "error" in theirs, "a repository's models are loaded when they are asked for"
     assert [each["name"] for each in ours["inputs"]]
     assert served.get("/v2/models/net/ready").status == 200
 
 
-def test_the_printed_request_works_as_pasted(served: Server) -> None:
+def test_the_printed_request_works_as_pasted(served: RunningServer) -> None:
     served.wait_for_log(r"try it:\n(?:  curl .*\n)+\n")
     commands = re.findall(r"  (curl .*)\n", served.log)
     for name in ("double", "count", "net", "minus", "triton"):
