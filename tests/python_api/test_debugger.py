@@ -7,7 +7,7 @@ import json
 import re
 import socket
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import pytest
 from python_api_support import RunningServer, text_input, wait_until
@@ -129,9 +129,13 @@ class Editor:
 
     def __init__(self, port: int) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=30)
-        self.stream = self.socket.makefile("rb")
+        self.stream: BinaryIO = self.socket.makefile("rb")
         self.sequence = 0
         self.seen: list[dict[str, Any]] = []
+
+    def close(self) -> None:
+        self.stream.close()
+        self.socket.close()
 
     def send(self, command: str, **arguments: Any) -> int:
         self.sequence += 1
@@ -192,6 +196,7 @@ def test_an_editor_attaches_before_the_model_is_imported(tmp_path: Path) -> None
             editor.ask("continue", threadId=stopped["threadId"])
             assert asked.result().data() == ["initialized"]
             editor.ask("disconnect")
+            editor.close()
 
 
 def port_in(log: Path) -> int:

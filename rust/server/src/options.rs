@@ -32,7 +32,7 @@ mod vertex_ai;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
@@ -49,7 +49,7 @@ use self::trace::TraceOptions;
 pub(crate) use self::environment::ProcessEnvironment;
 pub(crate) use self::rate_limiter::RateLimitMode;
 pub(crate) use self::refusal::Refusal;
-pub(crate) use self::target::Target;
+pub(crate) use self::target::{Target, Targets};
 pub use self::usage::reference;
 
 /// Serves the models of a Triton model repository over HTTP and gRPC.
@@ -100,11 +100,9 @@ pub(crate) struct ServeArgs {
     pub(crate) device: device::DeviceArgs,
     #[command(flatten)]
     pub(crate) deprecated: deprecated::DeprecatedArgs,
-    /// What to serve beside the repositories, and where it lies once it is written.
+    /// What to serve beside the repositories.
     #[arg(skip)]
-    pub(crate) targets: Vec<Target>,
-    #[arg(skip)]
-    target_models: Option<TargetModels>,
+    pub(crate) targets: Targets,
     #[arg(skip)]
     pub(crate) environment: EnvironmentInputs,
     /// What to tell the user before anything is started.
@@ -113,13 +111,6 @@ pub(crate) struct ServeArgs {
     /// What to log first.
     #[arg(skip)]
     pub(crate) warnings: Vec<String>,
-}
-
-/// A repository made of targets.
-#[derive(Clone, Debug)]
-struct TargetModels {
-    repository: PathBuf,
-    names: Vec<String>,
 }
 
 /// Parses a command line, program name first.
@@ -145,10 +136,8 @@ pub(crate) fn parse(
     let head = head.iter().cloned();
     let command_line =
         CommandLine::try_parse_from(head.chain(line.options.into_iter().map(Into::into)))?;
-    let targets = line.positionals.iter().map(|text| Target::parse(text));
-    let targets = targets.collect::<std::result::Result<_, _>>();
     let Command::Serve(mut args) = command_line.command;
-    args.targets = targets.map_err(Refusal::Usage)?;
+    args.targets = Targets::parse(&line.positionals).map_err(Refusal::Usage)?;
     args.complete(environment)
 }
 
@@ -179,7 +168,8 @@ impl ServeArgs {
     ) -> std::result::Result<Box<Self>, Refusal> {
         self.environment = EnvironmentInputs::read(environment).map_err(Refusal::Usage)?;
         self.repository.check().map_err(Refusal::Usage)?;
-        self.check_targets().map_err(Refusal::Options)?;
+        let is_strict = self.is_strict_model_config();
+        self.targets.check(is_strict).map_err(Refusal::Options)?;
         self.http
             .resolve()
             .map_err(|e| Refusal::bad_option("http-restricted-api", &e))?;
@@ -214,29 +204,6 @@ impl ServeArgs {
             .chain(exposure::warnings(&self))
             .collect();
         Ok(self)
-    }
-
-    /// Checks that what says nothing of its tensors may be asked.
-    fn check_targets(&self) -> std::result::Result<(), String> {
-        let is_complete = |target: &Target| matches!(target, Target::Repository(_));
-        if self.is_strict_model_config() && !self.targets.iter().all(is_complete) {
-            return Err("models without a configuration need its completion, which \
-                 --disable-auto-complete-config forbids"
-                .to_owned());
-        }
-        Ok(())
-    }
-
-    /// Notes where the targets lie, as models of these names.
-    pub(crate) fn set_target_models(&mut self, repository: PathBuf, names: Vec<String>) {
-        self.target_models = Some(TargetModels { repository, names });
-    }
-
-    /// Returns the names of the targets' models.
-    pub(crate) fn target_names(&self) -> &[String] {
-        self.target_models
-            .as_ref()
-            .map_or(&[], |models| &models.names)
     }
 
     fn check_ports(&self) -> std::result::Result<(), String> {
@@ -285,8 +252,7 @@ impl ServeArgs {
     fn startup_models(&self) -> BTreeSet<String> {
         let mut models = self.repository.startup_models();
         if !models.contains(repository::ALL_MODELS) {
-            let targets = self.target_models.iter();
-            models.extend(targets.flat_map(|targets| targets.names.iter().cloned()));
+            models.extend(self.targets.names().iter().cloned());
         }
         models
     }
@@ -297,13 +263,7 @@ impl ServeArgs {
     /// `InvalidArg` if there is none.
     pub(crate) fn repositories(&self) -> Result<Vec<PathBuf>> {
         let mut repositories: BTreeSet<_> = self.repository.repositories();
-        for target in &self.targets {
-            if let Target::Repository(path) = target {
-                repositories.insert(path.clone());
-            }
-        }
-        let target_models = self.target_models.iter();
-        repositories.extend(target_models.map(|models| models.repository.clone()));
+        repositories.extend(self.targets.repositories().map(Path::to_owned));
         if repositories.is_empty() {
             repositories.extend(
                 self.environment

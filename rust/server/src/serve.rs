@@ -64,9 +64,10 @@ pub(crate) fn run(mut args: Box<ServeArgs>, embedding: Embedding) -> Result<(), 
     let mut signals = Signals::new([SIGINT, SIGTERM])
         .map_err(|source| Error::internal("failed to watch signals").with_source(source))?;
     // Lives as long as the models in it.
-    let targets = TargetRepository::write(&args.targets, &embedding.model_writer)?;
-    if let Some(targets) = &targets {
-        args.set_target_models(targets.path().to_owned(), targets.model_names()?);
+    let targets = TargetRepository::write(&args.targets.models(), &embedding.model_writer)?;
+    if let Some(written) = &targets {
+        let names = written.model_names()?;
+        args.targets.note_written(written.path().to_owned(), names);
     }
     let args = &*args;
     let backends: Vec<Arc<dyn Backend>> = vec![
@@ -94,7 +95,7 @@ pub(crate) fn run(mut args: Box<ServeArgs>, embedding: Embedding) -> Result<(), 
     let doors =
         Doors::open(args, &server).inspect_err(|_| server.stop(args.server.exit_timeout()))?;
     if let Some(http) = doors.http_address() {
-        announce::example_requests(&server, http, args.target_names());
+        announce::example_requests(&server, http, args.targets.names());
     }
     if let Some(signal) = signals.forever().next() {
         log::info!("Signal ({signal}) received.");

@@ -19,14 +19,12 @@ pub(crate) struct TargetRepository {
 }
 
 impl TargetRepository {
-    /// Writes a model for each target that is no repository itself; `None` if there is no such.
-    /// `python` is the program, with arguments, that writes those of Python.
+    /// Writes a model for each target; `None` if there is none. `python` is the program, with arguments, that writes those of Python.
     ///
     /// # Errors
     /// If a target cannot be served; why a Python one cannot has been printed.
-    pub(crate) fn write(targets: &[Target], python: &[OsString]) -> Result<Option<Self>> {
-        let is_written = |target: &&Target| !matches!(target, Target::Repository(_));
-        if targets.iter().find(is_written).is_none() {
+    pub(crate) fn write(targets: &[&Target], python: &[OsString]) -> Result<Option<Self>> {
+        if targets.is_empty() {
             return Ok(None);
         }
         let directory = TempDir::with_prefix("tritongw-serve-")
@@ -34,6 +32,7 @@ impl TargetRepository {
         let mut objects = Vec::new();
         for target in targets {
             match target {
+                // Lies where it is.
                 Target::Repository(_) => {}
                 Target::Onnx { name, file } => write_onnx(directory.path(), name, file)?,
                 Target::Python(text) => objects.push(text),
@@ -152,8 +151,7 @@ mod tests {
         for name in ["net.onnx", "net.onnx.data", "other.onnx"] {
             fs::write(place.path().join(name), name).expect("a writable directory");
         }
-        let targets = [onnx("net", file)];
-        let written = TargetRepository::write(&targets, &[]);
+        let written = TargetRepository::write(&[&onnx("net", file)], &[]);
         let written = written.expect("valid").expect("one model");
         assert_eq!(written.model_names().expect("readable"), ["net"]);
         let version = written.path().join("net/1");
@@ -165,8 +163,8 @@ mod tests {
 
     #[test]
     fn what_cannot_be_served_is_named() {
-        let missing = [onnx("net", "no/such.onnx".into())];
-        let error = TargetRepository::write(&missing, &[])
+        let missing = onnx("net", "no/such.onnx".into());
+        let error = TargetRepository::write(&[&missing], &[])
             .err()
             .expect("no file");
         assert_eq!(
@@ -176,27 +174,19 @@ mod tests {
         let place = TempDir::new().expect("a directory");
         let file = place.path().join("net.onnx");
         fs::write(&file, "").expect("a writable directory");
-        let twice = [onnx("net", file.clone()), onnx("net", file)];
-        let error = TargetRepository::write(&twice, &[]).err().expect("twice");
+        let model = onnx("net", file);
+        let error = TargetRepository::write(&[&model, &model], &[])
+            .err()
+            .expect("twice");
         assert!(error.message().contains("two models are called 'net'"));
-        let objects = [Target::Python("app.py".to_owned())];
-        let error = TargetRepository::write(&objects, &[])
+        let object = Target::Python("app.py".to_owned());
+        let error = TargetRepository::write(&[&object], &[])
             .err()
             .expect("no Python");
         assert!(
             error
                 .message()
                 .starts_with("this server runs without Python")
-        );
-    }
-
-    #[test]
-    fn repositories_need_no_other() {
-        let targets = [Target::Repository("models".into())];
-        assert!(
-            TargetRepository::write(&targets, &[])
-                .expect("valid")
-                .is_none()
         );
     }
 }

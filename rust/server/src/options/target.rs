@@ -65,6 +65,73 @@ impl Target {
     }
 }
 
+/// All that is to be served, and where that lies which is no repository itself.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Targets {
+    targets: Vec<Target>,
+    written: Option<Written>,
+}
+
+/// A repository made of targets.
+#[derive(Clone, Debug)]
+struct Written {
+    repository: PathBuf,
+    names: Vec<String>,
+}
+
+impl Targets {
+    /// Reads the arguments that are no options.
+    ///
+    /// # Errors
+    /// As [`Target::parse`].
+    pub(super) fn parse(arguments: &[String]) -> Result<Self, String> {
+        let targets = arguments.iter().map(|text| Target::parse(text));
+        Ok(Self {
+            targets: targets.collect::<Result<_, _>>()?,
+            written: None,
+        })
+    }
+
+    /// Checks that what says nothing of its tensors may be asked.
+    pub(super) fn check(&self, is_strict: bool) -> Result<(), String> {
+        if is_strict && !self.models().is_empty() {
+            return Err("models without a configuration need its completion, which \
+                 --disable-auto-complete-config forbids"
+                .to_owned());
+        }
+        Ok(())
+    }
+
+    /// Returns those that are no repositories.
+    pub(crate) fn models(&self) -> Vec<&Target> {
+        let is_model = |target: &&Target| !matches!(target, Target::Repository(_));
+        self.targets.iter().filter(is_model).collect()
+    }
+
+    /// Notes where those lie that are no repositories, as models of these names.
+    pub(crate) fn note_written(&mut self, repository: PathBuf, names: Vec<String>) {
+        self.written = Some(Written { repository, names });
+    }
+
+    /// Returns the names of the models written.
+    pub(crate) fn names(&self) -> &[String] {
+        self.written.as_ref().map_or(&[], |written| &written.names)
+    }
+
+    /// Returns all repositories, the one that was written among them.
+    pub(super) fn repositories(&self) -> impl Iterator<Item = &Path> {
+        let named = self.targets.iter().filter_map(|target| match target {
+            Target::Repository(path) => Some(path.as_path()),
+            Target::Onnx { .. } | Target::Python(_) => None,
+        });
+        named.chain(
+            self.written
+                .iter()
+                .map(|written| written.repository.as_path()),
+        )
+    }
+}
+
 fn has_extension(path: &Path, extension: &str) -> bool {
     path.extension().is_some_and(|found| found == extension)
 }
