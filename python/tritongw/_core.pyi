@@ -14,6 +14,41 @@ def main(argv: Sequence[str]) -> int:
 def worker_main() -> None:
     """Do what the server that started this process wants done; return when it wants no more."""
 
+@final
+class Inbox:
+    """Where the event loop of a model gets its batches from."""
+
+    def fileno(self) -> int:
+        """Return the descriptor that becomes readable when the loop is called."""
+
+    def take(self) -> Execution | None:
+        """Return the next batch, or ``None`` if there is none now."""
+
+    def is_stopped(self) -> bool:
+        """Return whether no further batch will come."""
+
+    def prepare_sleep(self) -> bool:
+        """Say that the loop looks again only when it is called; ``False`` if it has to at once."""
+
+    def note_call(self) -> None:
+        """Take note of a call."""
+
+    def flush(self) -> None:
+        """See that the server notices what was sent."""
+
+@final
+class Execution:
+    """A batch under way in an event loop; letting it go ends it with an error."""
+
+    def take_requests(self) -> list[InferenceRequest]:
+        """Return the requests, once."""
+
+    def finish(self, returned: object) -> None:
+        """Send what ``execute`` returned."""
+
+    def fail(self, error: BaseException) -> None:
+        """Answer what is open with what ``execute`` raised; nothing if it has ended before."""
+
 class TritonModelException(Exception):
     """Raised by ``pb_utils`` when it is used in a way it does not allow."""
 

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Loads a ``model.py`` for the Rust host, and says what went wrong in it.
 
-Nothing here runs on the way of a request: the host calls the model's own ``execute``.
+Nothing here runs on the way of a request: the host calls the model's own ``execute``, or has its
+coroutines run by :mod:`tritongw._event_loop`.
 """
 
 import asyncio
@@ -9,17 +10,20 @@ import importlib
 import inspect
 import itertools
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any, NamedTuple, TypedDict
 
+from tritongw._event_loop import EventLoop
 from tritongw._model_import import import_from_sources
 from tritongw._traceback import is_ours, prints_traceback
 
 _package_numbers = itertools.count()
 # Directories of the versions loaded in this process, the latest last.
 _version_directories: list[Path] = []
+_runners = threading.local()
 
 
 class ModelOrder(TypedDict):
@@ -42,6 +46,7 @@ class LoadedModel(NamedTuple):
 
     execute: Callable[[list[Any]], Any]
     finalize: Callable[[], object]
+    event_loop: EventLoop | None
 
 
 @prints_traceback
@@ -60,22 +65,50 @@ def load(order: ModelOrder, is_sole: bool) -> LoadedModel:  # noqa: FBT001
     LoadedModel
         Its entry points.
     """
-    path = Path(order["model_path"])
     if order["debugger"] is not None:
         from tritongw import _debugger
 
         # Before the file is imported, so that its breakpoints count.
         _debugger.start(order["debugger"], order["instance_name"])
-    model = _import(order, is_sole=is_sole).TritonPythonModel()
-    execute = getattr(model, "execute", None)
-    if execute is None:
-        message = f"Python model {path} does not implement `execute` method."
+    model_class = _import(order, is_sole=is_sole).TritonPythonModel
+    if getattr(model_class, "execute", None) is None:
+        message = f"Python model {order['model_path']} does not implement `execute` method."
         raise NotImplementedError(message)
-    if hasattr(model, "initialize"):
-        model.initialize(_arguments(order))
-    if inspect.iscoroutinefunction(execute):
-        execute = _run_to_end(execute)
-    return LoadedModel(execute, getattr(model, "finalize", lambda: None))
+    if not inspect.iscoroutinefunction(model_class.execute):
+        model = _initialized(model_class, order)
+        return LoadedModel(model.execute, _finalize_of(model), None)
+    event_loop = EventLoop()
+    event_loop.use()
+    try:
+        model = _initialized(model_class, order)
+    except BaseException:
+        event_loop.close()
+        raise
+    event_loop.leave()
+    return LoadedModel(model.execute, _finalize_of(model), event_loop)
+
+
+def run_to_end(returned: object) -> object:
+    """Return what a coroutine gives, and anything else as it is.
+
+    For an ``execute`` that gives a coroutine without being declared as ``async def``.
+
+    Parameters
+    ----------
+    returned : object
+        What ``execute`` returned.
+
+    Returns
+    -------
+    object
+        The result.
+    """
+    if not isinstance(returned, Coroutine):
+        return returned
+    if not hasattr(_runners, "runner"):
+        # One for all calls: what a model keeps may belong to the loop.
+        _runners.runner = asyncio.Runner()
+    return _runners.runner.run(returned)
 
 
 @prints_traceback
@@ -172,6 +205,17 @@ def _import(order: ModelOrder, *, is_sole: bool) -> ModuleType:
     return importlib.import_module(f"{package}.{path.stem}")
 
 
+def _initialized(model_class: Callable[[], Any], order: ModelOrder) -> Any:
+    model = model_class()
+    if hasattr(model, "initialize"):
+        model.initialize(_arguments(order))
+    return model
+
+
+def _finalize_of(model: object) -> Callable[[], object]:
+    return getattr(model, "finalize", lambda: None)
+
+
 def _arguments(order: ModelOrder) -> dict[str, str]:
     return {
         "model_config": order["model_config"],
@@ -182,12 +226,6 @@ def _arguments(order: ModelOrder) -> dict[str, str]:
         "model_version": str(order["version"]),
         "model_name": order["model_name"],
     }
-
-
-def _run_to_end(execute: Callable[[list[Any]], Any]) -> Callable[[list[Any]], Any]:
-    """Return a plain function that runs the coroutine function on a loop of its own."""
-    loop = asyncio.new_event_loop()
-    return lambda requests: loop.run_until_complete(execute(requests))
 
 
 def _frames(traceback: TracebackType | None) -> list[tuple[str, int, str]]:

@@ -73,10 +73,11 @@ class RunningServer:
         """Wait until the pattern is found in the log; return its first match."""
         deadline = time.monotonic() + START_LIMIT_S
         while time.monotonic() < deadline:
+            has_ended = self.process.poll() is not None
             found = re.search(pattern, self.log)
             if found:
                 return found
-            assert self.process.poll() is None, self.log
+            assert not has_ended, self.log
             time.sleep(0.02)
         raise AssertionError(self.log)
 
@@ -108,8 +109,22 @@ class RunningServer:
         """Ask a model whose input is one text what to do."""
         return self.infer(model, inputs=[text_input(text)], **fields)
 
+    def stream(self, model: str, text: str) -> list[str]:
+        """Ask a decoupled model what to do; return its answers, errors as ``error: <text>``."""
+        body = json.dumps({"INPUT": text}).encode()
+        request = urllib.request.Request(f"{self.url}/v2/models/{model}/generate_stream", body)
+        with urllib.request.urlopen(request, timeout=30) as reply:
+            lines = [line for line in reply.read().decode().split("\n\n") if line]
+        events = [json.loads(line.removeprefix("data: ")) for line in lines]
+        return [
+            f"error: {event['error']}" if "error" in event else event["OUTPUT"] for event in events
+        ]
+
     def get(self, path: str) -> Answer:
         return self._ask(path, None)
+
+    def post(self, path: str) -> Answer:
+        return self._ask(path, b"")
 
     def _ask(self, path: str, body: bytes | None) -> Answer:
         request = urllib.request.Request(self.url + path, body)
@@ -164,6 +179,7 @@ def write_model(repository: Path, source: Path, host: str, *, data_type: str) ->
         input {{ name: "INPUT" data_type: {data_type} dims: [-1] }}
         output {{ name: "OUTPUT" data_type: {data_type} dims: [-1] }}
         output {{ name: "SECOND" data_type: {data_type} dims: [-1] }}
+        model_transaction_policy {{ decoupled: {str(source.stem.startswith("decoupled")).lower()} }}
         parameters {{ key: "TRITONGW_PYTHON_HOST" value {{ string_value: "{host}" }} }}
     """
     if source.stem != "completed":

@@ -75,9 +75,9 @@ def test_model_directory_and_relative_imports(server: Server, host: str) -> None
 def test_logger_writes_to_the_log_of_the_server(server: Server, host: str) -> None:
     assert server.command(f"commands_{host}", "log").status == 200
     for level, text in [("I", "an information"), ("W", "a warning"), ("E", "an error")]:
-        assert re.search(rf'^{level}.* model\.py:\d+\] "{text}"$', server.log, re.MULTILINE), text
-    assert re.search(r'model\.py:\d+\] "a detail"$', server.log, re.MULTILINE)
-    assert re.search(r'^W.* model\.py:\d+\] "a line"$', server.log, re.MULTILINE)
+        server.wait_for_log(rf'(?m)^{level}.* model\.py:\d+\] "{text}"$')
+    server.wait_for_log(r'(?m)model\.py:\d+\] "a detail"$')
+    server.wait_for_log(r'(?m)^W.* model\.py:\d+\] "a line"$')
 
 
 def test_exception_is_told_with_its_frames(server: Server, host: str) -> None:
@@ -173,7 +173,7 @@ def test_request_that_is_let_go_is_answered(server: Server, host: str) -> None:
 def test_sender_refuses_what_breaks_its_rules(server: Server, host: str) -> None:
     assert server.command(f"commands_{host}", "sender_errors").data() == ["sent"]
     # Printed after the response is sent.
-    found = server.wait_for_log(r"(?m)sender errors: (.*)$")
+    found = server.wait_for_log(rf"(?m)sender errors of commands_{host}_0: (.*)$")
     start = "Unable to send response. "
     assert json.loads(found.group(1)) == [
         "Inference Response object must be provided when the response flags is set to zero.",

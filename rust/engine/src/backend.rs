@@ -99,6 +99,31 @@ pub enum Placement {
         /// Batches that may be under way at once, at least 1.
         max_inflight: u32,
     },
+    /// As [`Self::Async`], and batches under way overlap: none waits behind another.
+    Concurrent {
+        /// Batches that may be under way at once, at least 1.
+        max_inflight: u32,
+    },
+}
+
+impl Placement {
+    /// Returns how many batches an instance may hold at once.
+    pub(crate) fn max_inflight(self) -> u32 {
+        match self {
+            Self::Async { max_inflight } | Self::Concurrent { max_inflight } => max_inflight.max(1),
+            Self::Dedicated | Self::Inline => 1,
+        }
+    }
+
+    /// Returns whether `execute` only starts the work: any thread may call it.
+    pub(crate) fn is_started_anywhere(self) -> bool {
+        matches!(self, Self::Async { .. } | Self::Concurrent { .. })
+    }
+
+    /// Returns whether a batch can wait at the instance behind another one.
+    pub(crate) fn has_line(self) -> bool {
+        matches!(self, Self::Async { max_inflight } if max_inflight > 1)
+    }
 }
 
 /// What a backend is told about the model version it loads.

@@ -58,14 +58,14 @@ pub(crate) struct ModelInstance {
     placement: Placement,
     mailbox: Mutex<Mailbox>,
     work_arrived: Condvar,
-    // Requests of batches that were handed over but wait behind another one; only where several
-    // batches may be under way.
+    // Requests of batches that were handed over but wait behind another one; only where the
+    // placement has a line.
     ahead: Mutex<Ahead>,
     // Moving average of an execution, for the choice of thread; 0 until the first.
     average_ns: AtomicU64,
 }
 
-/// Batches under way at an asynchronous instance, which executes them one after another.
+/// Batches under way at an instance that executes them one after another.
 #[derive(Default)]
 struct Ahead {
     inflight: usize,
@@ -109,7 +109,7 @@ impl ModelInstance {
             ahead: Mutex::default(),
             average_ns: AtomicU64::new(0),
         });
-        if !matches!(placement, Placement::Async { .. }) {
+        if !placement.is_started_anywhere() {
             let runs = Arc::clone(&instance);
             let thread = std::thread::Builder::new()
                 .name(thread_name(&instance.name))
@@ -132,15 +132,12 @@ impl ModelInstance {
     }
 
     pub(crate) fn max_inflight(&self) -> u32 {
-        match self.placement {
-            Placement::Async { max_inflight } => max_inflight.max(1),
-            Placement::Dedicated | Placement::Inline => 1,
-        }
+        self.placement.max_inflight()
     }
 
     /// Notes a batch on its way; returns how many requests begin to execute by it.
     pub(crate) fn note_dispatch(&self, request_count: usize) -> usize {
-        if self.max_inflight() == 1 {
+        if !self.placement.has_line() {
             return request_count;
         }
         let mut ahead = self.ahead.lock();
@@ -154,7 +151,7 @@ impl ModelInstance {
 
     /// Notes a freed slot; returns how many requests begin to execute by it.
     pub(crate) fn note_completion(&self) -> usize {
-        if self.max_inflight() == 1 {
+        if !self.placement.has_line() {
             return 0;
         }
         let mut ahead = self.ahead.lock();
@@ -183,7 +180,7 @@ impl ModelInstance {
 
     fn may_run_here(&self) -> bool {
         match self.placement {
-            Placement::Async { .. } => true,
+            Placement::Async { .. } | Placement::Concurrent { .. } => true,
             Placement::Dedicated => false,
             Placement::Inline => self.average_ns.load(Ordering::Relaxed) < INLINE_LIMIT_NS,
         }

@@ -16,6 +16,7 @@ mod dlpack;
 mod dtype;
 mod error;
 mod host;
+mod inbox;
 mod logger;
 mod model;
 mod parameters;
@@ -44,6 +45,8 @@ mod _core {
     use super::dtype::{numpy_to_triton_type, triton_to_numpy_type};
     #[pymodule_export]
     use super::error::{TritonError, TritonModelException};
+    #[pymodule_export]
+    use super::inbox::{Execution, Inbox};
     #[pymodule_export]
     use super::logger::Logger;
     #[pymodule_export]

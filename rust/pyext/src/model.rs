@@ -2,16 +2,19 @@
 //! A loaded `TritonPythonModel`, whichever process it runs in.
 //!
 //! Loading is Python's work (`tritongw._model_host`); on the way of a request no Python code runs
-//! but the model's.
+//! but the model's, and the event loop's where `execute` is a coroutine function.
 
 use std::sync::Arc;
 
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
-use tritongw_backend_python::host::{HostBatch, ModelSource};
+use tritongw_backend_python::host::{
+    BatchReply, BatchSource, Execution, HostBatch, HostRequest, ModelSource, ModelTraits,
+};
 use tritongw_types::{Error, Result};
 
+use crate::inbox::Inbox;
 use crate::request::InferenceRequest;
 use crate::response::InferenceResponse;
 use crate::sender::Outlet;
@@ -24,7 +27,16 @@ pub(crate) struct PythonModel {
     is_decoupled: bool,
     execute: Py<PyAny>,
     finalize: Py<PyAny>,
-    describe: Py<PyAny>,
+    // Where `execute` is a coroutine function.
+    event_loop: Option<Py<PyAny>>,
+    host: Py<PyModule>,
+}
+
+/// A call of `execute` that has begun.
+pub(crate) struct Call {
+    reply: Arc<dyn BatchReply>,
+    outlets: Vec<Arc<Outlet>>,
+    execution: Execution,
 }
 
 impl PythonModel {
@@ -41,54 +53,129 @@ impl PythonModel {
                 is_decoupled: source.is_decoupled,
                 execute: loaded.getattr("execute")?.unbind(),
                 finalize: loaded.getattr("finalize")?.unbind(),
-                describe: host.getattr("describe")?.unbind(),
+                event_loop: loaded.getattr("event_loop")?.extract()?,
+                host: host.clone().unbind(),
             })
         };
         load().map_err(|error| Error::internal(description(py, &host, error)))
     }
 
+    /// Returns what the model is.
+    pub(crate) fn traits(&self) -> ModelTraits {
+        ModelTraits {
+            is_concurrent: self.event_loop.is_some(),
+        }
+    }
+
     /// Calls `execute` with the requests of a batch and sends what it returns.
     ///
     /// # Errors
-    /// What it raised or did wrong: the error of every request not yet answered.
+    /// If the server is gone; what `execute` raised or did wrong is the answer to its requests.
     pub(crate) fn execute(&self, py: Python<'_>, batch: HostBatch) -> Result<()> {
-        let reply = batch.reply;
+        let (requests, call) = self.begin(py, batch);
+        let returned = requests
+            .and_then(|requests| self.execute.bind(py).call1((requests,)))
+            .and_then(|returned| self.completed(returned));
+        self.end(call, returned)
+    }
+
+    /// Runs the model's event loop until the source says stop.
+    ///
+    /// # Errors
+    /// If the server is gone, or the loop cannot go on.
+    pub(crate) fn serve(
+        self: &Arc<Self>,
+        py: Python<'_>,
+        source: Box<dyn BatchSource>,
+    ) -> PyResult<()> {
+        let Some(event_loop) = &self.event_loop else {
+            return Ok(());
+        };
+        let inbox = Bound::new(py, Inbox::new(Arc::clone(self), source))?;
+        let event_loop = event_loop.bind(py);
+        let served = event_loop.call_method1("serve", (&self.execute, inbox));
+        self.finalize(py);
+        event_loop.call_method0("close")?;
+        served.map(|_| ())
+    }
+
+    /// Makes the objects that the model gets.
+    pub(crate) fn begin<'py>(
+        &self,
+        py: Python<'py>,
+        batch: HostBatch,
+    ) -> (PyResult<Bound<'py, PyList>>, Call) {
         let mut outlets = Vec::with_capacity(batch.requests.len());
-        let result = self.call(py, batch.requests, &mut |index, requested_outputs| {
-            let reply = Arc::clone(&reply);
+        let requests = self.request_objects(py, batch.requests, &mut |index, requested_outputs| {
+            let reply = Arc::clone(&batch.reply);
             let outlet = Outlet::new(reply, index, self.is_decoupled, requested_outputs);
             let outlet = Arc::new(outlet);
             outlets.push(Arc::clone(&outlet));
             outlet
         });
-        reply.note_compute_end();
-        let result = result.and_then(|returned| self.send_returned(&returned, &outlets));
-        result.map_err(|failure| {
-            // The batch's error answers them.
-            outlets.iter().for_each(|outlet| outlet.close());
-            Error::internal(format!(
-                "Failed to process the request(s) for model '{}', message: {}",
-                self.instance_name,
-                self.describe_failure(py, failure)
-            ))
-        })
+        let call = Call {
+            reply: batch.reply,
+            outlets,
+            execution: batch.execution,
+        };
+        (requests, call)
     }
 
-    fn call<'py>(
+    /// Sends what the model returned, or answers what is open with what it raised.
+    ///
+    /// # Errors
+    /// If the server is gone.
+    pub(crate) fn end(&self, call: Call, returned: PyResult<Bound<'_, PyAny>>) -> Result<()> {
+        let Call {
+            reply,
+            outlets,
+            execution,
+        } = call;
+        reply.note_compute_end();
+        let sent = match returned {
+            Ok(returned) => self
+                .send_returned(&returned, &outlets)
+                .map_err(|failure| self.described(returned.py(), failure)),
+            Err(error) => Err(Python::attach(|py| self.described(py, error.into()))),
+        };
+        if sent.is_err() {
+            // The batch's error answers them.
+            outlets.iter().for_each(|outlet| outlet.close());
+        }
+        drop(outlets);
+        execution.finish(sent)
+    }
+
+    fn described(&self, py: Python<'_>, failure: Failure) -> Error {
+        Error::internal(format!(
+            "Failed to process the request(s) for model '{}', message: {}",
+            self.instance_name,
+            self.describe_failure(py, failure)
+        ))
+    }
+
+    /// Returns the result of a coroutine that a plain `execute` returned, and all else as it is.
+    fn completed<'py>(&self, returned: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        if returned.is_none() || returned.is_instance_of::<PyList>() {
+            return Ok(returned);
+        }
+        let host = self.host.bind(returned.py());
+        host.call_method1("run_to_end", (returned,))
+    }
+
+    fn request_objects<'py>(
         &self,
         py: Python<'py>,
-        requests: Vec<tritongw_backend_python::host::HostRequest>,
+        requests: Vec<HostRequest>,
         outlet: &mut dyn FnMut(usize, Vec<String>) -> Arc<Outlet>,
-    ) -> std::result::Result<Bound<'py, PyAny>, Failure> {
+    ) -> PyResult<Bound<'py, PyList>> {
         let mut objects = Vec::with_capacity(requests.len());
         for (index, mut request) in requests.into_iter().enumerate() {
             let outlet = outlet(index, std::mem::take(&mut request.requested_outputs));
-            objects.push(Bound::new(
-                py,
-                InferenceRequest::from_host(py, request, outlet)?,
-            )?);
+            let request = InferenceRequest::from_host(py, request, outlet)?;
+            objects.push(Bound::new(py, request)?);
         }
-        Ok(self.execute.bind(py).call1((PyList::new(py, objects)?,))?)
+        PyList::new(py, objects)
     }
 
     fn send_returned(
@@ -143,11 +230,7 @@ impl PythonModel {
     fn describe_failure(&self, py: Python<'_>, failure: Failure) -> String {
         match failure {
             Failure::Misuse(text) => text,
-            Failure::Raised(error) => {
-                let described = self.describe.bind(py).call1((error.into_value(py),));
-                let text = described.and_then(|text| text.extract());
-                text.unwrap_or_else(|error| error.to_string())
-            }
+            Failure::Raised(error) => description(py, self.host.bind(py), error),
         }
     }
 

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A worker process: loads one model and executes what the server sends.
 
-use pyo3::exceptions::PyOSError;
-use pyo3::prelude::*;
-use tritongw_backend_python::worker::{Assignment, Next, WorkerSession, connect};
+use std::sync::Arc;
 
+use pyo3::prelude::*;
+use tritongw_backend_python::host::Next;
+use tritongw_backend_python::worker::{Assignment, WorkerSession, connect};
+
+use crate::inbox::gone;
 use crate::logger;
 use crate::model::{PythonModel, complete_config};
 
@@ -24,11 +27,14 @@ pub(crate) fn worker_main(py: Python<'_>) -> PyResult<()> {
 fn serve(py: Python<'_>, mut session: WorkerSession) -> PyResult<()> {
     let model = match PythonModel::load(py, session.source(), true) {
         Ok(model) => {
-            py.detach(|| session.report_start(&Ok(())))?;
-            model
+            py.detach(|| session.report_start(&Ok(model.traits())))?;
+            Arc::new(model)
         }
         Err(error) => return Ok(py.detach(|| session.report_start(&Err(error)))?),
     };
+    if model.traits().is_concurrent {
+        return model.serve(py, Box::new(session));
+    }
     loop {
         match session.try_next()? {
             None => {
@@ -36,11 +42,8 @@ fn serve(py: Python<'_>, mut session: WorkerSession) -> PyResult<()> {
                 // Runs the handlers of signals that came in meanwhile.
                 py.check_signals()?;
             }
-            Some(Next::Batch(batch, execution)) => {
-                let result = model.execute(py, batch);
-                execution
-                    .finish(&result)
-                    .map_err(|error| PyOSError::new_err(error.message().to_owned()))?;
+            Some(Next::Batch(batch)) => {
+                model.execute(py, batch).map_err(|error| gone(&error))?;
             }
             Some(Next::Stop) => {
                 model.finalize(py);

@@ -119,7 +119,8 @@ class TritonPythonModel:
             sender.send(say("y"), 1)
         except pb_utils.TritonModelException as error:
             texts.append(str(error))
-        print("sender errors:", json.dumps(texts), flush=True)
+        name = self.args["model_instance_name"]
+        print(f"sender errors of {name}: {json.dumps(texts)}", flush=True)
 
     def call_another(self, request):
         other = pb_utils.InferenceRequest(model_name="other", requested_output_names=["Y"])

@@ -2,6 +2,8 @@
 //! What a Python host deals in, whichever process it runs in: requests with their tensors, and
 //! the responses to them.
 
+use std::io;
+use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -11,7 +13,10 @@ use smallvec::SmallVec;
 use tritongw_engine::ResponseFlags;
 use tritongw_types::{CorrelationId, DataType, Error, Parameter, Result, Shape};
 
+pub use self::queue::{BatchQueue, BatchSender, batch_queue};
 pub use crate::shared::memory::TensorMemory;
+
+mod queue;
 
 /// What a host is told about the model it loads.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -38,6 +43,13 @@ pub struct ModelSource {
     pub version: i64,
     /// Which debugger to wait for, if any: `PORT` or `pdb:PORT`.
     pub debugger: Option<String>,
+}
+
+/// What a loaded model is, beyond a class with `execute`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelTraits {
+    /// Executions overlap: `execute` is a coroutine function.
+    pub is_concurrent: bool,
 }
 
 /// One request, as a model sees it.
@@ -81,6 +93,8 @@ pub struct HostBatch {
     pub requests: Vec<HostRequest>,
     /// Where the responses go.
     pub reply: Arc<dyn BatchReply>,
+    /// By which the host says that the call has ended.
+    pub execution: Execution,
 }
 
 impl std::fmt::Debug for HostBatch {
@@ -89,6 +103,82 @@ impl std::fmt::Debug for HostBatch {
             .field("requests", &self.requests)
             .finish_non_exhaustive()
     }
+}
+
+type EndOfExecution = Box<dyn FnOnce(Result<()>) -> Result<()> + Send>;
+
+/// One call of `execute` under way, and the duty to say when it has ended: whoever drops it says
+/// that the model ended first.
+pub struct Execution {
+    end: Option<EndOfExecution>,
+}
+
+impl Execution {
+    /// Makes the duty; `end` is called once.
+    pub(crate) fn new(end: impl FnOnce(Result<()>) -> Result<()> + Send + 'static) -> Self {
+        Self {
+            end: Some(Box::new(end)),
+        }
+    }
+
+    /// Tells the server that `execute` has returned, or what it raised: the error of every request
+    /// not yet answered. A worker's server hears of it at the next flush.
+    ///
+    /// # Errors
+    /// If the server is gone.
+    pub fn finish(mut self, result: Result<()>) -> Result<()> {
+        self.end.take().map_or(Ok(()), |end| end(result))
+    }
+}
+
+impl Drop for Execution {
+    fn drop(&mut self) {
+        let Some(end) = self.end.take() else { return };
+        let ended = Error::unavailable("the model ended before it answered the request");
+        if let Err(error) = end(Err(ended)) {
+            log::error!("failed to end an execution: {}", error.message());
+        }
+    }
+}
+
+impl std::fmt::Debug for Execution {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Execution").finish_non_exhaustive()
+    }
+}
+
+/// What comes next.
+#[derive(Debug)]
+pub enum Next {
+    /// Requests to execute.
+    Batch(HostBatch),
+    /// The model is unloaded.
+    Stop,
+}
+
+/// Where an event loop that hosts a model gets its batches from.
+pub trait BatchSource: Send {
+    /// Returns the descriptor that becomes readable when the loop is called.
+    fn wake_fd(&self) -> BorrowedFd<'_>;
+
+    /// Returns what is there to do, without waiting for it.
+    ///
+    /// # Errors
+    /// If the server writes what no server of good faith writes.
+    fn try_next(&mut self) -> io::Result<Option<Next>>;
+
+    /// Says that the loop will not look again before it is called. `false`: something has come.
+    #[must_use]
+    fn prepare_sleep(&mut self) -> bool;
+
+    /// Takes note of a call: to be called when the descriptor is readable, and only then.
+    ///
+    /// # Errors
+    /// If the server is gone.
+    fn note_call(&mut self) -> io::Result<()>;
+
+    /// Sees that what was sent is noticed at once.
+    fn flush(&self);
 }
 
 /// One response, with outputs whose data still belongs to the model.
@@ -175,9 +265,10 @@ pub trait InProcessHost: Send + Sync {
 
 /// One Python model, loaded and initialised; `finalize` is called when it is dropped.
 pub trait HostedModel: Send {
-    /// Calls the model's `execute`; responses it returns have gone to the batch's reply.
-    ///
-    /// # Errors
-    /// What `execute` raised or did wrong: the error of every request not yet answered.
-    fn execute(&mut self, batch: HostBatch) -> Result<()>;
+    /// Returns what the model is.
+    fn traits(&self) -> ModelTraits;
+
+    /// Calls the model's `execute`, or sees that its event loop does: the batch's execution says
+    /// when it has ended.
+    fn execute(&mut self, batch: HostBatch);
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The server's side: models, instances, and the supervision of their workers.
 
+pub(crate) mod concurrency;
 pub(crate) mod connection;
 pub(crate) mod conversation;
 pub(crate) mod encode;

@@ -3,7 +3,9 @@
 //! responses go.
 //!
 //! [`connect`] says what there is to do. A [`WorkerSession`] then gives one batch after another;
-//! its [`BatchReply`](crate::host::BatchReply) takes the responses, from any thread.
+//! its [`BatchReply`](crate::host::BatchReply) takes the responses, from any thread. A host waits
+//! for the next batch by [`WorkerSession::wait`], or takes the session as the
+//! [`BatchSource`](crate::host::BatchSource) of its event loop.
 //! **Invariant:** when the server is gone the process ends at once, whatever the model does.
 
 mod link;
@@ -11,4 +13,4 @@ mod outbox;
 mod output_slab;
 mod session;
 
-pub use session::{Assignment, ConfigSession, Next, WorkerExecution, WorkerSession, connect};
+pub use session::{Assignment, ConfigSession, WorkerSession, connect};

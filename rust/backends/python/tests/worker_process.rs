@@ -13,9 +13,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use tempfile::TempDir;
 use tritongw_backend_python::host::{
-    BatchReply, HostOutput, HostRequest, HostResponse, OutputData,
+    BatchReply, HostBatch, HostOutput, HostRequest, HostResponse, ModelTraits, Next, OutputData,
 };
-use tritongw_backend_python::worker::{Assignment, Next, WorkerSession, connect};
+use tritongw_backend_python::worker::{Assignment, WorkerSession, connect};
 use tritongw_backend_python::{PythonBackend, PythonBackendConfig};
 use tritongw_engine::buffer::HeapAllocator;
 use tritongw_engine::{
@@ -55,32 +55,39 @@ fn serve(mut session: WorkerSession) {
             .expect("the server hears");
         return;
     }
-    session.report_start(&Ok(())).expect("the server hears");
+    session
+        .report_start(&Ok(ModelTraits::default()))
+        .expect("the server hears");
     let mut kept = Vec::new();
     let mut half_answered = Vec::new();
     loop {
         match session.try_next().expect("frames are sound") {
             None => session.wait().expect("the server lives"),
             Some(Next::Stop) => return,
-            Some(Next::Batch(batch, execution)) => {
+            Some(Next::Batch(batch)) => {
+                let HostBatch {
+                    requests,
+                    reply,
+                    execution,
+                } = batch;
                 let mut result = Ok(());
-                for (index, request) in batch.requests.iter().enumerate() {
-                    result = result.and(obey(index, request, &*batch.reply));
+                for (index, request) in requests.iter().enumerate() {
+                    result = result.and(obey(index, request, &*reply));
                 }
-                batch.reply.note_compute_end();
+                reply.note_compute_end();
                 for reply in half_answered.drain(..) {
                     let reply: Arc<dyn BatchReply> = reply;
                     reply
                         .send(0, None, ResponseFlags::FINAL)
                         .expect("the server hears");
                 }
-                if text(&batch.requests[0]) == "final-later" {
-                    half_answered.push(Arc::clone(&batch.reply));
+                if text(&requests[0]) == "final-later" {
+                    half_answered.push(Arc::clone(&reply));
                 }
-                if text(&batch.requests[0]).starts_with("keep") {
-                    kept.push(batch);
+                if text(&requests[0]).starts_with("keep") {
+                    kept.push(requests);
                 }
-                execution.finish(&result).expect("the server hears");
+                execution.finish(result).expect("the server hears");
             }
         }
     }

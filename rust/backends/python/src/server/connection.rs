@@ -14,8 +14,9 @@ use tritongw_types::{Error, Result};
 
 use super::encode::{HeldInputs, write_batch};
 use super::input_slab::InputSlab;
-use super::open_batch::{ComputeSpan, OpenBatch};
-use crate::shared::channel::PAYLOAD_LIMIT;
+use super::open_batch::{BatchKind, ComputeSpan, OpenBatch};
+use crate::host::ModelTraits;
+use crate::shared::channel::{MAX_WAITING_BATCHES, PAYLOAD_LIMIT};
 use crate::shared::descriptor::{Descriptor, FrameKind};
 use crate::shared::ring::{Producer, RingError};
 use crate::shared::wake::Waker;
@@ -23,6 +24,7 @@ use crate::shared::wake::Waker;
 /// Sends batches to a worker and keeps account of them until they are answered.
 pub(crate) struct Connection {
     instance_name: Arc<str>,
+    traits: ModelTraits,
     requests: Mutex<Producer>,
     request_waker: Waker,
     response_waker: Waker,
@@ -55,12 +57,14 @@ pub(crate) struct BatchContext<'a> {
 impl Connection {
     pub(crate) fn new(
         instance_name: Arc<str>,
+        traits: ModelTraits,
         requests: Producer,
         request_waker: Waker,
         response_waker: Waker,
     ) -> Self {
         Self {
             instance_name,
+            traits,
             requests: Mutex::new(requests),
             request_waker,
             response_waker,
@@ -90,14 +94,17 @@ impl Connection {
         let mut descriptor = Descriptor::new(FrameKind::Execute, 0);
         descriptor.count = u32::try_from(batch.requests().len())
             .map_err(|_| Error::internal("a batch has too many requests"))?;
-        if scratch.len() > PAYLOAD_LIMIT {
+        if scratch.len() > PAYLOAD_LIMIT || !self.has_room_for(scratch.len()) {
             let (range, body) = context.slab.copy_in(scratch)?;
             held.push(body);
             (descriptor.body_offset, descriptor.body_size) = (range.offset, range.byte_size);
             scratch.clear();
         }
-        let is_decoupled = context.config.is_decoupled;
-        let (id, open) = self.open(batch, is_decoupled, held)?;
+        let kind = BatchKind {
+            is_decoupled: context.config.is_decoupled,
+            is_concurrent: self.traits.is_concurrent,
+        };
+        let (id, open) = self.open(batch, kind, held)?;
         descriptor.batch = id;
         let pushed = self.push(descriptor, scratch);
         if let Err(error) = pushed {
@@ -108,6 +115,13 @@ impl Connection {
             return Err(error);
         }
         Ok(())
+    }
+
+    /// Returns whether a payload may lie in the ring: room is kept for the bare frames of all other
+    /// batches that may be under way.
+    fn has_room_for(&self, payload_size: usize) -> bool {
+        let mut requests = self.requests.lock();
+        requests.has_room_for(payload_size, MAX_WAITING_BATCHES)
     }
 
     fn push(&self, descriptor: Descriptor, payload: &[u8]) -> Result<(), RingError> {
@@ -137,7 +151,7 @@ impl Connection {
     fn open(
         &self,
         batch: &mut Batch,
-        is_decoupled: bool,
+        kind: BatchKind,
         held: HeldInputs,
     ) -> Result<(u64, Arc<OpenBatch>)> {
         let mut underway = self.underway.lock();
@@ -146,7 +160,7 @@ impl Connection {
         }
         underway.last_id += 1;
         let id = underway.last_id;
-        let open = Arc::new(OpenBatch::take(batch, is_decoupled));
+        let open = Arc::new(OpenBatch::take(batch, kind));
         underway.batches.insert(
             id,
             Entry {
@@ -173,9 +187,18 @@ impl Connection {
             .map(|entry| Arc::clone(&entry.batch))
     }
 
-    /// Returns whether the worker still executes something.
+    /// Returns whether the worker still executes something, or has to answer.
     pub(crate) fn is_busy(&self) -> bool {
-        !self.underway.lock().batches.is_empty()
+        let underway = self.underway.lock();
+        underway
+            .batches
+            .values()
+            .any(|entry| !entry.batch.is_done())
+    }
+
+    /// Returns what the worker's model is.
+    pub(crate) fn traits(&self) -> ModelTraits {
+        self.traits
     }
 
     /// Returns whether a batch of that id was ever sent.

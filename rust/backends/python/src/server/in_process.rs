@@ -13,11 +13,14 @@ use tritongw_engine::buffer::RequestMemory;
 use tritongw_engine::clock::monotonic_ns;
 use tritongw_types::Result;
 
+use super::concurrency::placement_of_coroutines;
 use super::encode::host_request;
 use super::input_slab::{InputSlab, SlabRequestMemory};
-use super::open_batch::{ComputeSpan, OpenBatch};
+use super::open_batch::{BatchKind, ComputeSpan, OpenBatch};
 use crate::backend::instance_source;
-use crate::host::{BatchReply, HostBatch, HostResponse, HostedModel, InProcessHost};
+use crate::host::{
+    BatchReply, Execution, HostBatch, HostResponse, HostedModel, InProcessHost, ModelTraits,
+};
 
 /// One model version in this process.
 pub(crate) struct InProcessModel {
@@ -37,8 +40,16 @@ impl InProcessModel {
 impl BackendModel for InProcessModel {
     fn create_instance(&self, instance: &Arc<InstanceContext>) -> Result<Box<dyn BackendInstance>> {
         let hosted = self.host.load(&instance_source(instance))?;
+        let traits = hosted.traits();
+        let placement = if traits.is_concurrent {
+            placement_of_coroutines(&instance.model.config)?
+        } else {
+            Placement::Dedicated
+        };
         Ok(Box::new(InProcessInstance {
             model: Arc::clone(&instance.model),
+            traits,
+            placement,
             input_slab: Arc::clone(&self.input_slab),
             hosted,
         }))
@@ -51,13 +62,15 @@ impl BackendModel for InProcessModel {
 
 struct InProcessInstance {
     model: Arc<ModelContext>,
+    traits: ModelTraits,
+    placement: Placement,
     input_slab: Arc<InputSlab>,
     hosted: Box<dyn HostedModel>,
 }
 
 impl BackendInstance for InProcessInstance {
     fn placement(&self) -> Placement {
-        Placement::Dedicated
+        self.placement
     }
 
     fn execute(&mut self, batch: &mut Batch) -> Result<()> {
@@ -67,19 +80,27 @@ impl BackendInstance for InProcessInstance {
             .iter()
             .map(|request| host_request(request, config, &self.input_slab))
             .collect::<Result<_>>()?;
-        // One execution at a time: the slot is freed here, whoever answers later.
+        let kind = BatchKind {
+            is_decoupled: config.is_decoupled,
+            is_concurrent: self.traits.is_concurrent,
+        };
         let reply = Arc::new(InProcessReply {
-            batch: OpenBatch::take(batch, config.is_decoupled),
+            batch: OpenBatch::take(batch, kind),
             compute_start_ns: monotonic_ns(),
             compute_end_ns: AtomicU64::new(0),
         });
-        let host_batch = HostBatch {
-            requests,
-            reply: Arc::clone(&reply) as Arc<dyn BatchReply>,
+        let host_reply = Arc::clone(&reply) as Arc<dyn BatchReply>;
+        // The slot is freed at the end of the execution, whoever answers later.
+        let end = move |result| {
+            reply.note_compute_end();
+            reply.batch.executed(result, reply.span());
+            Ok(())
         };
-        let result = self.hosted.execute(host_batch);
-        reply.note_compute_end();
-        reply.batch.executed(result, reply.span());
+        self.hosted.execute(HostBatch {
+            requests,
+            reply: host_reply,
+            execution: Execution::new(end),
+        });
         Ok(())
     }
 }

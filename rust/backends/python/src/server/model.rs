@@ -14,6 +14,7 @@ use tritongw_engine::batch::Batch;
 use tritongw_engine::buffer::RequestMemory;
 use tritongw_types::{Error, Result};
 
+use super::concurrency::placement_of_coroutines;
 use super::connection::{BatchContext, not_healthy};
 use super::input_slab::{InputSlab, SlabRequestMemory};
 use super::supervisor::{CurrentConnection, Supervisor, WorkerSettings};
@@ -59,6 +60,7 @@ impl BackendModel for WorkerModel {
 struct WorkerInstance {
     name: Arc<str>,
     model: Arc<ModelContext>,
+    placement: Placement,
     input_slab: Arc<InputSlab>,
     current: Arc<CurrentConnection>,
     // Dropped to stop the supervisor, which sees the end of the pipe.
@@ -95,10 +97,19 @@ impl WorkerInstance {
             .name("py-supervisor".to_owned())
             .spawn(move || supervisor.run(&started))
             .map_err(failed)?;
-        first.recv().unwrap_or_else(|_| Err(not_healthy(&name)))?;
+        let traits = first.recv().unwrap_or_else(|_| Err(not_healthy(&name)))?;
+        let config = &instance.model.config;
+        let placement = if traits.is_concurrent {
+            placement_of_coroutines(config)?
+        } else {
+            Placement::Async {
+                max_inflight: max_inflight(config),
+            }
+        };
         Ok(Self {
             name,
             model: Arc::clone(&instance.model),
+            placement,
             input_slab: Arc::clone(input_slab),
             current,
             stop: Some(stop),
@@ -110,9 +121,7 @@ impl WorkerInstance {
 
 impl BackendInstance for WorkerInstance {
     fn placement(&self) -> Placement {
-        Placement::Async {
-            max_inflight: max_inflight(&self.model.config),
-        }
+        self.placement
     }
 
     fn execute(&mut self, batch: &mut Batch) -> Result<()> {

@@ -25,12 +25,21 @@ pub(crate) struct ComputeSpan {
     pub(crate) free_ns: u64,
 }
 
+/// How the requests of a batch are executed.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct BatchKind {
+    /// Each may have any number of responses.
+    pub(crate) is_decoupled: bool,
+    /// A coroutine executes them, which may live on when all are answered.
+    pub(crate) is_concurrent: bool,
+}
+
 /// The requests of one execution that are not answered yet, and the slot they hold.
 ///
 /// Callable from any thread; no lock is held while a door takes a response.
 pub(crate) struct OpenBatch {
     state: Mutex<State>,
-    is_decoupled: bool,
+    kind: BatchKind,
     batch_size: u32,
     exec_start_ns: u64,
 }
@@ -45,7 +54,7 @@ struct State {
 
 impl OpenBatch {
     /// Takes over the requests of `batch`, and its permit.
-    pub(crate) fn take(batch: &mut Batch, is_decoupled: bool) -> Self {
+    pub(crate) fn take(batch: &mut Batch, kind: BatchKind) -> Self {
         let requests: Requests = batch.take_requests();
         let state = State {
             responded_ns: vec![0; requests.len()],
@@ -55,7 +64,7 @@ impl OpenBatch {
         };
         Self {
             state: Mutex::new(state),
-            is_decoupled,
+            kind,
             batch_size: batch.batch_size(),
             exec_start_ns: batch.start_ns(),
         }
@@ -72,13 +81,13 @@ impl OpenBatch {
         flags: ResponseFlags,
         span: ComputeSpan,
     ) -> Result<()> {
-        if self.is_decoupled && !flags.is_final() {
+        if self.kind.is_decoupled && !flags.is_final() {
             return self.answer_more(index, response, flags, span);
         }
         let Some(response) = response else {
             // A model that is not decoupled has sent its one response before, without the flag.
-            return if self.is_decoupled {
-                self.end(index, span)
+            return if self.kind.is_decoupled {
+                self.end(index, span).inspect(|()| self.free_if_answered())
             } else {
                 Ok(())
             };
@@ -88,11 +97,12 @@ impl OpenBatch {
         self.count(&request, &timings);
         let output_start_ns = monotonic_ns();
         let filled = fill(request.responder().new_response(), response);
-        if self.is_decoupled {
+        if self.kind.is_decoupled {
             let outcome = outcome(&filled);
             self.count_response(index, request.responder(), outcome, output_start_ns, span);
         }
         request.finish(filled, &timings);
+        self.free_if_answered();
         Ok(())
     }
 
@@ -147,6 +157,20 @@ impl OpenBatch {
             self.fail(&error, span);
         }
         let permit = self.state.lock().permit.take();
+        drop(permit);
+    }
+
+    /// Frees the slot of a coroutine that has answered everything, so that one which never ends
+    /// keeps neither other requests from being executed nor the model from being unloaded.
+    fn free_if_answered(&self) {
+        if !self.kind.is_concurrent {
+            return;
+        }
+        let permit = {
+            let mut state = self.state.lock();
+            let is_answered = state.requests.iter().all(Option::is_none);
+            is_answered.then(|| state.permit.take()).flatten()
+        };
         drop(permit);
     }
 

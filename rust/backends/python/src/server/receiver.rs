@@ -24,7 +24,8 @@ pub(crate) struct Receiver {
     pub(crate) responses: Consumer,
     pub(crate) sleeper: Sleeper,
     pub(crate) outputs: OutputSlab,
-    /// When the worker had finished its last batch, by its word; 0 before the first.
+    /// When the worker had finished its last batch, by its word; 0 before the first, and where
+    /// batches overlap.
     pub(crate) free_ns: Cell<u64>,
 }
 
@@ -182,7 +183,9 @@ impl Receiver {
             payload => Err(read_error(payload)?),
         };
         batch.executed(result, self.span(descriptor));
-        self.free_ns.set(descriptor.compute_end_ns);
+        if !self.connection.traits().is_concurrent {
+            self.free_ns.set(descriptor.compute_end_ns);
+        }
         self.connection.close_if_done(descriptor.batch);
         Ok(())
     }

@@ -27,7 +27,7 @@ use super::input_slab::InputSlab;
 use super::outputs::OutputSlab;
 use super::process::WorkerProcess;
 use super::receiver::Receiver;
-use crate::host::ModelSource;
+use crate::host::{ModelSource, ModelTraits};
 use crate::shared::channel::ServerChannel;
 use crate::shared::control::{PROTOCOL_VERSION, StartOrder, ToServer, ToWorker};
 use crate::shared::wake::Sleeper;
@@ -82,12 +82,12 @@ enum Outcome {
 
 impl Supervisor {
     /// Runs until told to stop; `started` hears whether the first worker came up.
-    pub(crate) fn run(self, started: &SyncSender<Result<()>>) {
+    pub(crate) fn run(self, started: &SyncSender<Result<ModelTraits>>) {
         let first = self.start();
         let mut worker = match first {
             Ok(worker) => {
                 *self.current.lock() = Some(Arc::clone(&worker.connection));
-                if started.send(Ok(())).is_err() {
+                if started.send(Ok(worker.connection.traits())).is_err() {
                     self.shut_down(worker);
                     return;
                 }
@@ -139,16 +139,22 @@ impl Supervisor {
             stop: Some(self.stop.as_fd()),
         }
         .answer(&self.instance_name, self.settings.start_timeout)?;
-        if !matches!(answer, ToServer::Started) {
+        let ToServer::Started { traits } = answer else {
             return Err(not_healthy(&self.instance_name));
-        }
-        self.connect(process, channel)
+        };
+        self.connect(process, channel, traits)
             .map_err(|source| failed("connect", source))
     }
 
-    fn connect(&self, process: WorkerProcess, channel: ServerChannel) -> std::io::Result<Worker> {
+    fn connect(
+        &self,
+        process: WorkerProcess,
+        channel: ServerChannel,
+        traits: ModelTraits,
+    ) -> std::io::Result<Worker> {
         let connection = Arc::new(Connection::new(
             Arc::clone(&self.instance_name),
+            traits,
             channel.requests,
             channel.request_waker,
             channel.response_waker,
@@ -227,7 +233,7 @@ impl Supervisor {
                 index,
             } => self.tell_when_room(worker, token, batch, index),
             ToServer::Log(line) => write_log(&line),
-            ToServer::Started | ToServer::Failed { .. } | ToServer::Completed { .. } => {
+            ToServer::Started { .. } | ToServer::Failed { .. } | ToServer::Completed { .. } => {
                 log::warn!("the worker of '{}' speaks out of turn", self.instance_name);
             }
         }

@@ -15,6 +15,8 @@ use super::wake::{self, Sleeper, Waker};
 pub(crate) const INLINE_LIMIT: usize = 4096;
 /// Payloads of up to this many bytes travel in the ring; larger ones in a slab.
 pub(crate) const PAYLOAD_LIMIT: usize = 32 * 1024;
+/// Batches that may wait in the request ring at once.
+pub(crate) const MAX_WAITING_BATCHES: usize = 1024;
 /// Ranges of the output slab that may be in use at once.
 pub(crate) const OUTPUT_SLOTS: usize = 4096;
 /// Size of a slab. Only address space: pages take up memory once they are used.

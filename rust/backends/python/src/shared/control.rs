@@ -16,10 +16,10 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::memory::SharedMemory;
-use crate::host::ModelSource;
+use crate::host::{ModelSource, ModelTraits};
 
 /// Changes with every change of frames or messages: a worker may come from another installation.
-pub(crate) const PROTOCOL_VERSION: u32 = 2;
+pub(crate) const PROTOCOL_VERSION: u32 = 3;
 
 /// Longest message that travels in the packet itself; the kernel takes some 200 KiB.
 const PACKET_LIMIT: usize = 64 * 1024;
@@ -53,7 +53,7 @@ pub(crate) struct StartOrder {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum ToServer {
     /// The model is loaded and initialised.
-    Started,
+    Started { traits: ModelTraits },
     /// It is not, for this reason.
     Failed { message: String },
     /// Answers [`ToWorker::CompleteConfig`]; `None` if the model completes nothing.

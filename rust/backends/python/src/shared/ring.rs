@@ -149,6 +149,14 @@ impl Producer {
         Ok(())
     }
 
+    /// Returns whether a frame with such a payload would leave room for `spare` frames without one.
+    pub(crate) fn has_room_for(&mut self, payload_size: usize, spare: usize) -> bool {
+        let needed = 1 + payload_size.div_ceil(CELL_SIZE);
+        let to_end = self.end.place.cells_to_end(self.tail);
+        let skipped = if needed > to_end { to_end } else { 0 };
+        self.reserve(needed + skipped + spare).is_ok()
+    }
+
     fn reserve(&mut self, needed: usize) -> Result<(), RingError> {
         let cells = self.end.place.cells as u64;
         if self.tail + needed as u64 - self.seen_head <= cells {

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 use std::any::Any;
-use std::fmt;
 use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 
@@ -14,7 +13,10 @@ use tritongw_types::{Result, byte_size};
 use super::link::{Link, log_to_server};
 use super::outbox::{BatchLease, Outbox, WorkerReply};
 use super::output_slab::WorkerOutputs;
-use crate::host::{BatchReply, HostBatch, HostRequest, HostTensor, ModelSource, TensorMemory};
+use crate::host::{
+    BatchReply, BatchSource, Execution, HostBatch, HostRequest, HostTensor, ModelSource,
+    ModelTraits, Next, TensorMemory,
+};
 use crate::shared::channel::WorkerChannel;
 use crate::shared::control::{ControlSocket, PROTOCOL_VERSION, StartOrder, ToServer, ToWorker};
 use crate::shared::descriptor::{Descriptor, FrameKind};
@@ -120,15 +122,6 @@ pub struct WorkerSession {
     payload: Vec<u8>,
 }
 
-/// What comes next.
-#[derive(Debug)]
-pub enum Next {
-    /// Requests to execute, and the duty to say when that is done.
-    Batch(HostBatch, WorkerExecution),
-    /// The model is unloaded.
-    Stop,
-}
-
 impl WorkerSession {
     fn new(source: ModelSource, link: Arc<Link>, channel: WorkerChannel) -> Self {
         let outputs = WorkerOutputs::new(channel.output_slab, channel.release_flags);
@@ -153,9 +146,9 @@ impl WorkerSession {
     ///
     /// # Errors
     /// If the server is gone.
-    pub fn report_start(&self, result: &Result<()>) -> io::Result<()> {
+    pub fn report_start(&self, result: &Result<ModelTraits>) -> io::Result<()> {
         self.link.tell(&match result {
-            Ok(()) => ToServer::Started,
+            Ok(traits) => ToServer::Started { traits: *traits },
             Err(error) => ToServer::Failed {
                 message: error.message().to_owned(),
             },
@@ -198,6 +191,10 @@ impl WorkerSession {
         if !self.requests.prepare_sleep() {
             return Ok(());
         }
+        self.note_call()
+    }
+
+    fn note_call(&self) -> io::Result<()> {
         let slept = self.sleeper.sleep();
         self.requests.end_sleep();
         match slept? {
@@ -242,17 +239,18 @@ impl WorkerSession {
             unasked: (0..requests.len()).map(|_| AtomicUsize::new(0)).collect(),
         });
         let host_reply = Arc::clone(&reply) as Arc<dyn BatchReply>;
-        let batch = HostBatch {
+        let end = move |result: Result<()>| {
+            let descriptor = reply.descriptor(FrameKind::Executed);
+            let sent = reply.outbox.send_executed(descriptor, &result);
+            // Held until here, so that the server hears of the execution's end first.
+            drop(lease);
+            sent
+        };
+        Some(Next::Batch(HostBatch {
             requests,
             reply: host_reply,
-        };
-        Some(Next::Batch(
-            batch,
-            WorkerExecution {
-                reply,
-                _lease: lease,
-            },
-        ))
+            execution: Execution::new(end),
+        }))
     }
 
     fn read_body(&self, descriptor: &Descriptor) -> Option<Vec<u8>> {
@@ -321,29 +319,24 @@ struct SlabOwner {
     _memory: Arc<SharedMemory>,
 }
 
-/// One call of `execute` under way.
-pub struct WorkerExecution {
-    reply: Arc<WorkerReply>,
-    // Held until the end, so that the server hears of the execution's end first.
-    _lease: Option<Arc<BatchLease>>,
-}
-
-impl WorkerExecution {
-    /// Tells the server that `execute` has returned, or what it raised. It is woken when
-    /// [`WorkerSession::try_next`] finds nothing to do, or has let it sleep long enough.
-    ///
-    /// # Errors
-    /// If the server is gone.
-    pub fn finish(self, result: &Result<()>) -> Result<()> {
-        let descriptor = self.reply.descriptor(FrameKind::Executed);
-        self.reply.outbox.send_executed(descriptor, result)
+impl BatchSource for WorkerSession {
+    fn wake_fd(&self) -> BorrowedFd<'_> {
+        self.sleeper.as_fd()
     }
-}
 
-impl fmt::Debug for WorkerExecution {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WorkerExecution")
-            .field("batch", &self.reply.batch)
-            .finish_non_exhaustive()
+    fn try_next(&mut self) -> io::Result<Option<Next>> {
+        Self::try_next(self)
+    }
+
+    fn prepare_sleep(&mut self) -> bool {
+        self.requests.prepare_sleep()
+    }
+
+    fn note_call(&mut self) -> io::Result<()> {
+        Self::note_call(self)
+    }
+
+    fn flush(&self) {
+        self.outbox.flush();
     }
 }
