@@ -4,6 +4,8 @@ use std::hash::{BuildHasher, RandomState};
 use std::net::TcpStream;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::Poll;
 use std::time::Duration;
 
 use hyper::server::conn::http2::Builder;
@@ -39,6 +41,7 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(20);
 pub(crate) struct ConnectionSettings {
     builder: Builder<StreamExecutor>,
     tls: Option<TlsAcceptor>,
+    preface_timeout: Duration,
     ping_policy: PingPolicy,
     max_age: Option<Duration>,
     max_age_grace: Option<Duration>,
@@ -50,6 +53,7 @@ impl ConnectionSettings {
         Self {
             builder: builder(options),
             tls,
+            preface_timeout: options.preface_timeout,
             ping_policy: PingPolicy {
                 permits_without_calls: keepalive.permits_without_calls,
                 min_interval: keepalive.min_ping_interval,
@@ -95,7 +99,9 @@ impl ConnectionSettings {
     ) -> Result<(), String> {
         let activity = Arc::<CallActivity>::default();
         let judge = PingJudge::new(self.ping_policy, Arc::clone(&activity));
-        let socket = TokioIo::new(PolicedIo::new(socket, judge));
+        let socket = PolicedIo::new(socket, judge);
+        let is_greeted = socket.is_greeted();
+        let socket = TokioIo::new(socket);
         let handler = service_fn(move |request| {
             let call = ActiveCall::begin(&activity);
             let service = Arc::clone(&service);
@@ -109,19 +115,26 @@ impl ConnectionSettings {
         let mut connection = pin!(self.builder.serve_connection(socket, handler));
         let mut retired = pin!(retired(closing, self.max_age));
         let mut is_retiring = false;
+        let mut too_late = pin!(tokio::time::sleep(self.preface_timeout));
+        let mut awaits_preface = true;
         let served = std::future::poll_fn(|context| {
             if !is_retiring && retired.as_mut().poll(context).is_ready() {
                 is_retiring = true;
                 connection.as_mut().graceful_shutdown();
             }
-            connection.as_mut().poll(context)
+            let result = connection.as_mut().poll(context);
+            awaits_preface &= !is_greeted.load(Ordering::Acquire);
+            if result.is_pending() && awaits_preface && too_late.as_mut().poll(context).is_ready() {
+                return Poll::Ready(Err("its preface did not come in time".to_owned()));
+            }
+            result.map_err(|error| error.to_string())
         });
         let Some(latest) = self.latest_end() else {
-            return served.await.map_err(|error| error.to_string());
+            return served.await;
         };
         // Dropping the connection gives up what is still under way.
         match tokio::time::timeout(latest, served).await {
-            Ok(result) => result.map_err(|error| error.to_string()),
+            Ok(result) => result,
             Err(_) => Err("its calls took longer than --grpc-max-connection-age-grace".to_owned()),
         }
     }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -17,6 +19,7 @@ const ACK: u8 = 1;
 /// Finds the pings in what a client sends. hyper answers them by itself, and tells nobody.
 #[derive(Debug)]
 struct PingScanner {
+    is_in_preface: bool,
     header: [u8; HEADER_LENGTH],
     filled: usize,
     /// Bytes up to the next header.
@@ -26,10 +29,15 @@ struct PingScanner {
 impl PingScanner {
     fn new() -> Self {
         Self {
+            is_in_preface: true,
             header: [0; HEADER_LENGTH],
             filled: 0,
             skip: PREFACE_LENGTH,
         }
+    }
+
+    fn is_in_preface(&self) -> bool {
+        self.is_in_preface
     }
 
     /// Returns how many pings begin in `data`, which follows what was seen before.
@@ -39,6 +47,7 @@ impl PingScanner {
             if self.skip > 0 {
                 let skipped = self.skip.min(data.len());
                 self.skip -= skipped;
+                self.is_in_preface &= self.skip > 0;
                 data = &data[skipped..];
                 continue;
             }
@@ -57,11 +66,13 @@ impl PingScanner {
     }
 }
 
-/// A socket that ends when its client pings too often.
+/// A socket that ends when its client pings too often, and tells when it has spoken.
 pub(crate) struct PolicedIo<S> {
     socket: S,
     scanner: PingScanner,
     judge: PingJudge,
+    /// Whether the client's preface is there.
+    is_greeted: Arc<AtomicBool>,
 }
 
 impl<S> PolicedIo<S> {
@@ -70,7 +81,13 @@ impl<S> PolicedIo<S> {
             socket,
             scanner: PingScanner::new(),
             judge,
+            is_greeted: Arc::default(),
         }
+    }
+
+    /// Returns what becomes true when the client's preface is there.
+    pub(crate) fn is_greeted(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.is_greeted)
     }
 }
 
@@ -82,10 +99,14 @@ impl<S: AsyncRead + Unpin> AsyncRead for PolicedIo<S> {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.socket).poll_read(context, buffer))?;
+        let is_greeting = self.scanner.is_in_preface();
         for _ in 0..self.scanner.scan(&buffer.filled()[before..]) {
             if self.judge.is_too_many(monotonic_ns()) {
                 return Poll::Ready(Err(io::Error::other("too_many_pings")));
             }
+        }
+        if is_greeting && !self.scanner.is_in_preface() {
+            self.is_greeted.store(true, Ordering::Release);
         }
         Poll::Ready(Ok(()))
     }

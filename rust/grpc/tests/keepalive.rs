@@ -23,6 +23,28 @@ fn serve(keepalive: KeepaliveOptions) -> Fixture {
     })
 }
 
+#[test]
+fn a_client_that_does_not_speak_in_time_is_let_go() {
+    let fixture = serve_with(&GrpcOptions {
+        preface_timeout: Duration::from_millis(50),
+        ..GrpcOptions::default()
+    });
+    let mut speaking = Frames::open(&fixture);
+    for said in [&b""[..], &PREFACE[..PREFACE.len() - 1]] {
+        let mut silent = TcpStream::connect(fixture.grpc.local_addr()).expect("it listens");
+        silent.set_read_timeout(Some(PATIENCE)).expect("a socket");
+        silent.write_all(said).expect("it reads");
+        let mut rest = Vec::new();
+        match silent.read_to_end(&mut rest) {
+            Ok(_) => {}
+            Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
+        }
+    }
+    // The limit of this one has passed too.
+    speaking.ping(1);
+    assert!(speaking.next_of(PING).is_some());
+}
+
 /// A connection that speaks frames.
 struct Frames(TcpStream);
 
