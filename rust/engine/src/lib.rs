@@ -66,6 +66,8 @@ pub use model::Model;
 pub use model_reloader::ReloadOptions;
 pub use model_table::{ModelReadyState, ModelVersionIndex};
 pub use quantile_sketch::Quantile;
+pub use repositories::ModelMapping;
+pub use repository::ModelArchive;
 pub use repository_manager::{ModelControlMode, ModelLoad, OperationDone};
 pub use request::{InferenceRequest, InputTensor, ReleaseHook, RequestTimestamps, SequenceFlags};
 pub use responder::Responder;

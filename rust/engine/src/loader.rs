@@ -62,6 +62,9 @@ impl Loader {
             }
             (None, None) => return Err(LoadFailure::NoModel(configuration_not_provided(name))),
         };
+        if source.directory.is_mapped {
+            name.clone_into(&mut message.name);
+        }
         let versions = source.snapshot.version_numbers();
         let entries = match versions.first() {
             Some(first) => source.directory.version_entries(*first),

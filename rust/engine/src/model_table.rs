@@ -301,6 +301,14 @@ impl ModelTable {
             .any(|entry| version.is_none_or(|version| entry.versions.contains_key(&version)))
     }
 
+    /// Returns whether no version of a model serves, is being loaded or being unloaded.
+    pub(crate) fn is_down(&self, name: &str) -> bool {
+        let entries = self.models.get(name).into_iter().flat_map(BTreeMap::values);
+        entries
+            .flat_map(|entry| entry.versions.values())
+            .all(|state| matches!(state, VersionState::Unavailable(_)))
+    }
+
     /// Returns the versions of a model that serve, ascending.
     pub(crate) fn ready_versions(&self, name: &str) -> Vec<i64> {
         match self.resolve(name) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What lies in a model repository: models, versions, configuration texts. Read-only.
 
+mod archive;
 mod override_files;
 mod snapshot;
 
@@ -10,14 +11,19 @@ use std::path::{Path, PathBuf};
 
 use tritongw_types::{Error, Result, SafeName};
 
+pub use archive::ModelArchive;
 pub(crate) use override_files::OverrideFiles;
 pub(crate) use snapshot::ModelSnapshot;
 
 /// A directory of a repository that should hold a model.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ModelDirectory {
+    /// Name of the model.
     pub(crate) name: SafeName,
     pub(crate) path: PathBuf,
+    /// Whether the name is not that of the directory, and what the configuration says does not
+    /// count (R051).
+    pub(crate) is_mapped: bool,
 }
 
 /// Finds a model of one repository by its name.
@@ -26,6 +32,7 @@ pub(crate) fn find_model(repository: &Path, name: &SafeName) -> Option<ModelDire
     path.is_dir().then(|| ModelDirectory {
         name: name.clone(),
         path,
+        is_mapped: false,
     })
 }
 
@@ -37,6 +44,7 @@ pub(crate) fn list_models(repository: &Path) -> Result<Vec<ModelDirectory>> {
             Ok(safe) => models.push(ModelDirectory {
                 path: repository.join(&name),
                 name: safe,
+                is_mapped: false,
             }),
             Err(reason) => log::warn!(
                 "ignoring directory '{name}' in model repository '{}': {reason}",

@@ -17,7 +17,7 @@ use crate::model_reloader::{FollowedModel, ModelReloader, ReloadOptions};
 use crate::model_table::{ModelIdentifier, ModelReadyState, ModelVersionIndex, UNLOADED};
 use crate::model_updater::ModelUpdater;
 use crate::operation_queue::OperationQueue;
-use crate::repositories::{Repositories, Target};
+use crate::repositories::{ModelMapping, Repositories, Target};
 use crate::repository::{ModelSnapshot, OverrideFiles};
 
 /// When models are loaded and unloaded (C029).
@@ -225,6 +225,27 @@ impl ModelRepositoryManager {
             outcome.tell(Ok(()));
         });
         self.operations.run_or_submit(name, operation);
+    }
+
+    /// Adds a repository (R051).
+    pub(crate) fn register(&self, path: &Path, models: &[ModelMapping]) -> Result<()> {
+        self.check_may_register("registration")?;
+        self.repositories.register(path, models)
+    }
+
+    /// Forgets a repository (R051).
+    pub(crate) fn unregister(&self, path: &Path) -> Result<()> {
+        self.check_may_register("unregistration")?;
+        self.repositories.unregister(path)
+    }
+
+    fn check_may_register(&self, what: &str) -> Result<()> {
+        if self.options.control_mode == ModelControlMode::Explicit {
+            return Ok(());
+        }
+        Err(Error::unsupported(format!(
+            "repository {what} is not allowed if model control mode is not EXPLICIT"
+        )))
     }
 
     /// Begins no further operation.

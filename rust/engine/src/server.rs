@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{OnceLock, Weak};
@@ -22,7 +22,7 @@ use crate::metrics_options::MetricsOptions;
 use crate::model::Model;
 use crate::model_reloader::ReloadOptions;
 use crate::model_table::ModelVersionIndex;
-use crate::repositories::Repositories;
+use crate::repositories::{ModelMapping, Repositories};
 use crate::repository_manager::{
     ModelControlMode, ModelLoad, ModelRepositoryManager, OperationDone, RepositoryOptions,
 };
@@ -147,11 +147,11 @@ impl Server {
         let traces = TraceManager::new(options.trace)?;
         let timer = Timer::start()?;
         let metrics = Arc::new(options.metrics);
-        let repositories = Repositories {
-            paths: options.model_repositories,
-            is_namespacing: options.is_namespacing,
-            config_name: options.model_config_name.clone(),
-        };
+        let repositories = Repositories::new(
+            options.model_repositories,
+            options.is_namespacing,
+            options.model_config_name.clone(),
+        );
         let repository_options = RepositoryOptions {
             control_mode: options.control_mode,
             startup_models: options.startup_models,
@@ -314,6 +314,29 @@ impl Server {
             return done(Err(exiting()));
         }
         self.manager.unload(name, done);
+    }
+
+    /// Returns whether nothing of a model serves, is being loaded, or still answers requests.
+    pub fn has_unloaded(&self, name: &str) -> bool {
+        self.lifecycle.table().is_down(name)
+    }
+
+    /// Adds a repository, in which `models` have other names than their directories; nothing is
+    /// loaded by it (R051).
+    ///
+    /// # Errors
+    /// `Unsupported` unless models are loaded on request alone, `InvalidArg` if `path` is no
+    /// directory or a name is none, `AlreadyExists` if the repository or a mapping is there.
+    pub fn register_model_repository(&self, path: &Path, models: &[ModelMapping]) -> Result<()> {
+        self.manager.register(path, models)
+    }
+
+    /// Forgets a repository; what was loaded from it stays loaded (R051).
+    ///
+    /// # Errors
+    /// `Unsupported` unless models are loaded on request alone, `InvalidArg` if there is none.
+    pub fn unregister_model_repository(&self, path: &Path) -> Result<()> {
+        self.manager.unregister(path)
     }
 
     /// Looks once for changes in the repositories and acts on those that an earlier look has seen

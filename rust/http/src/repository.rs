@@ -149,7 +149,7 @@ fn render(index: &[ModelVersionIndex]) -> Vec<u8> {
 }
 
 /// What is wrong with a body. Triton: here, unlike with inference, bad JSON is an internal error.
-struct ReadError(Error);
+pub(crate) struct ReadError(Error);
 
 impl From<SyntaxError> for ReadError {
     fn from(error: SyntaxError) -> Self {
@@ -190,7 +190,7 @@ fn read_parameters(
 }
 
 /// Reads the members of a body, which may be empty; one that is no object has none.
-fn read_body(
+pub(crate) fn read_body(
     body: &[u8],
     member: impl FnMut(&mut Reader<'_>, &str) -> Result<(), ReadError>,
 ) -> Result<()> {
@@ -204,7 +204,8 @@ fn read_body(
     read.map_err(Error::from)
 }
 
-fn read_string<'a>(reader: &mut Reader<'a>) -> Result<Cow<'a, str>, ReadError> {
+/// Reads a text.
+pub(crate) fn read_string<'a>(reader: &mut Reader<'a>) -> Result<Cow<'a, str>, ReadError> {
     if reader.kind() != ValueKind::String {
         return Err(internal(NOT_A_STRING));
     }

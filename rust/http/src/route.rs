@@ -250,7 +250,7 @@ pub(crate) fn model_path(model: &str, action: &str) -> String {
 }
 
 /// Decodes `%xx`; what is no such escape stays as it is.
-fn percent_decode(text: &str) -> Cow<'_, str> {
+pub(crate) fn percent_decode(text: &str) -> Cow<'_, str> {
     if !text.contains('%') {
         return Cow::Borrowed(text);
     }

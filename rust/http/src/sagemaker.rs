@@ -1,17 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The SageMaker port for one model (P158, P159, P164, P166): the platform's routes in front of
-//! the door.
+//! The SageMaker port (P158-P166): the platform's routes in front of the door.
 //!
-//! Requests are rewritten to those of the KServe routes and go through the same door, gate
-//! included.
+//! Inferences are rewritten to those of the KServe routes and go through the same door, gate
+//! included; a multi-model endpoint has routes of its own to load and unload models.
+
+mod hosted_models;
+mod multi_model;
+mod out_of_memory;
 
 use std::sync::Arc;
 
 use hyper::http::request::Parts;
-use hyper::{Response, StatusCode, Uri};
+use hyper::{Method, Response, StatusCode, Uri};
 use tritongw_engine::Server;
 use tritongw_engine::trace::DoorTrace;
-use tritongw_types::{Error, Result};
+use tritongw_types::{ApiGroup, Error, Result};
 
 use crate::answer::Answer;
 use crate::body::RequestBody;
@@ -19,8 +22,10 @@ use crate::door::Door;
 use crate::framing::Framing;
 use crate::refusal::Refusal;
 use crate::response::ResponseBody;
-use crate::route::model_path;
+use crate::route::{model_path, percent_decode};
 use crate::server::HttpOptions;
+
+use self::multi_model::MultiModel;
 
 /// What a ping asks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -78,6 +83,7 @@ pub struct SageMakerOptions {
 #[derive(Debug)]
 pub(crate) struct SageMakerDoor {
     door: Door,
+    models: MultiModel,
     ping: Uri,
     invocations: Uri,
 }
@@ -94,6 +100,7 @@ impl SageMakerDoor {
             Error::invalid_arg(format!("'{name}' is no name of a model")).with_source(source)
         })?;
         Ok(Self {
+            models: MultiModel::new(Arc::clone(&server)),
             door: Door::new(server, &options.http)?.with_framing(Framing::SageMaker),
             ping: Uri::from_static(match options.ping {
                 SageMakerPing::Ready => "/v2/health/ready",
@@ -115,17 +122,77 @@ impl Answer for SageMakerDoor {
         body: &mut RequestBody<'_>,
         trace: &mut DoorTrace,
     ) -> Result<Response<ResponseBody>, Refusal> {
-        let uri = match parts.uri.path() {
-            "/ping" => &self.ping,
-            "/invocations" => &self.invocations,
-            path if path == "/models" || path.starts_with("/models/") => {
-                let message = "multi-model endpoints are not supported by this server";
-                return Err(Error::unsupported(message).into());
-            }
-            _ => return Err(Refusal::Empty(StatusCode::BAD_REQUEST)),
+        let uri = match Target::find(parts.uri.path()) {
+            Some(Target::Ping) => &self.ping,
+            Some(Target::Invocations) => &self.invocations,
+            Some(target) => return self.host(target, parts, body, trace).await,
+            None => return Err(Refusal::Empty(StatusCode::BAD_REQUEST)),
         };
         let mut parts = parts.clone();
         parts.uri = uri.clone();
         self.door.answer(&parts, body, trace).await
+    }
+}
+
+impl SageMakerDoor {
+    /// Answers a request to a route of a multi-model endpoint. Triton: what has no answer is a
+    /// bad request.
+    async fn host(
+        &self,
+        target: Target<'_>,
+        parts: &Parts,
+        body: &mut RequestBody<'_>,
+        trace: &mut DoorTrace,
+    ) -> Result<Response<ResponseBody>, Refusal> {
+        let group = match target {
+            Target::Invoke(_) => ApiGroup::Inference,
+            _ => ApiGroup::ModelRepository,
+        };
+        let Door { gate, server, .. } = &self.door;
+        gate.authorise(group, &parts.headers, server)?;
+        match (target, &parts.method) {
+            (Target::Models, &Method::GET) => Ok(self.models.list()),
+            (Target::Models, &Method::POST) => {
+                let limit = self.door.max_input_size;
+                self.models.load(&parts.headers, body, limit).await
+            }
+            (Target::Model(name), &Method::GET) => Ok(self.models.get(&percent_decode(name))),
+            (Target::Model(name), &Method::DELETE) => {
+                Ok(self.models.unload(&percent_decode(name), body).await)
+            }
+            (Target::Invoke(name), &Method::POST) => {
+                let key = percent_decode(name);
+                self.models
+                    .invoke(&self.door, &key, parts, body, trace)
+                    .await
+            }
+            _ => Err(Refusal::Empty(StatusCode::BAD_REQUEST)),
+        }
+    }
+}
+
+/// What a path stands for; names are still percent-encoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Target<'a> {
+    Ping,
+    Invocations,
+    Models,
+    Model(&'a str),
+    Invoke(&'a str),
+}
+
+impl<'a> Target<'a> {
+    fn find(path: &'a str) -> Option<Self> {
+        match path {
+            "/ping" => return Some(Self::Ping),
+            "/invocations" => return Some(Self::Invocations),
+            "/models" | "/models/" => return Some(Self::Models),
+            _ => {}
+        }
+        match path.strip_prefix("/models/")?.split_once('/') {
+            None => Some(Self::Model(&path["/models/".len()..])),
+            Some((name, "invoke")) if !name.is_empty() => Some(Self::Invoke(name)),
+            Some(_) => None,
+        }
     }
 }

@@ -288,39 +288,49 @@ fn vertex_reads_the_head_length_from_the_media_type() {
     assert_eq!(json.text(), ANSWER);
 }
 
+/// A SageMaker port beside a server.
+struct SageMaker {
+    port: HttpServer,
+    server: TestServer,
+}
+
+impl SageMaker {
+    fn start(edit: impl FnOnce(&mut SageMakerOptions)) -> Self {
+        let server = TestServer::start(&[Model::ECHO]);
+        let mut options = SageMakerOptions {
+            http: local(),
+            default_model: "echo".to_owned(),
+            ..SageMakerOptions::default()
+        };
+        edit(&mut options);
+        let port = HttpServer::start_sagemaker(&options, Arc::clone(&server.engine));
+        let port = port.expect("a free port");
+        Self { port, server }
+    }
+
+    fn send(&self, verb: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Response {
+        send(self.port.local_addr(), verb, path, headers, body)
+    }
+
+    fn invoke(&self, headers: &[(&str, &str)], body: &[u8]) -> Response {
+        self.send("POST", "/invocations", headers, body)
+    }
+}
+
 #[test]
 fn sagemaker_pings_and_invokes() {
-    let server = TestServer::start(&[Model::ECHO]);
-    let mut options = SageMakerOptions {
-        http: local(),
-        default_model: "echo".to_owned(),
-        ..SageMakerOptions::default()
-    };
-    let start = |options: &SageMakerOptions| {
-        HttpServer::start_sagemaker(options, Arc::clone(&server.engine)).expect("a free port")
-    };
-    let port = start(&options);
-    let address = port.local_addr();
-    assert_eq!(send(address, "GET", "/ping", &[], b"").status, 200);
-    assert_eq!(send(address, "POST", "/ping", &[], b"").status, 405);
-    assert_eq!(
-        send(address, "POST", "/invocations", &[], BODY).text(),
-        ANSWER
-    );
-    assert_eq!(send(address, "GET", "/invocations", &[], b"").status, 405);
-    let other = send(address, "GET", "/v2", &[], b"");
+    let port = SageMaker::start(|_| {});
+    assert_eq!(port.send("GET", "/ping", &[], b"").status, 200);
+    assert_eq!(port.send("POST", "/ping", &[], b"").status, 405);
+    assert_eq!(port.invoke(&[], BODY).text(), ANSWER);
+    assert_eq!(port.send("GET", "/invocations", &[], b"").status, 405);
+    let other = port.send("GET", "/v2", &[], b"");
     assert_eq!((other.status, other.text()), (400, ""));
 
     let media_type = "application/vnd.sagemaker-triton.binary+json;json-header-size=";
     let (length, body) = binary_body();
     let content_type = format!("{media_type}{length}");
-    let binary = send(
-        address,
-        "POST",
-        "/invocations",
-        &[("Content-Type", &content_type)],
-        &body,
-    );
+    let binary = port.invoke(&[("Content-Type", &content_type)], &body);
     let answered = binary.header("content-type").expect("a type");
     let head: usize = answered
         .strip_prefix(media_type)
@@ -329,46 +339,25 @@ fn sagemaker_pings_and_invokes() {
     assert_eq!(binary.header("inference-header-content-length"), None);
     assert_eq!(binary.body[head..], [1, 0, 0, 0, 2, 0, 0, 0]);
 
-    let plain = send(
-        address,
-        "POST",
-        "/invocations",
-        &[("Accept-Encoding", "gzip")],
-        BODY,
-    );
+    let plain = port.invoke(&[("Accept-Encoding", "gzip")], BODY);
     assert_eq!(plain.text(), ANSWER);
-    let packed = send(
-        address,
-        "POST",
-        "/invocations",
-        &[("Content-Encoding", "gzip")],
-        BODY,
-    );
+    let packed = port.invoke(&[("Content-Encoding", "gzip")], BODY);
     assert_eq!(
         packed.error(),
         (501, "Unsupported compression type".to_owned())
     );
+}
 
-    options.inference = SageMakerInference::Generate;
-    let port = start(&options);
-    let generated = send(
-        port.local_addr(),
-        "POST",
-        "/invocations",
-        &[],
-        br#"{"IN":5}"#,
-    );
-    assert_eq!(generated.json()["OUT"].as_i64(), Some(5));
-    options.inference = SageMakerInference::GenerateStream;
-    let port = start(&options);
-    let generated = send(
-        port.local_addr(),
-        "POST",
-        "/invocations",
-        &[],
-        br#"{"IN":5}"#,
-    );
-    assert!(generated.text().starts_with("data: {\"OUT\":5,"));
+#[test]
+fn sagemaker_invocations_may_generate() {
+    let generates = |inference| {
+        let port = SageMaker::start(|options| options.inference = inference);
+        port.invoke(&[], br#"{"IN":5}"#)
+    };
+    let whole = generates(SageMakerInference::Generate);
+    assert_eq!(whole.json()["OUT"].as_i64(), Some(5));
+    let stream = generates(SageMakerInference::GenerateStream);
+    assert!(stream.text().starts_with("data: {\"OUT\":5,"));
     assert_eq!(
         SageMakerInference::from_name("generate"),
         Some(SageMakerInference::Generate)
@@ -378,24 +367,38 @@ fn sagemaker_pings_and_invokes() {
 
 #[test]
 fn a_live_ping_answers_while_the_server_is_not_ready() {
-    let server = TestServer::start(&[Model::ECHO]);
-    server.engine.begin_exit();
     let pinged = |ping| {
-        let options = SageMakerOptions {
-            http: local(),
-            ping,
-            ..SageMakerOptions::default()
-        };
-        let port = HttpServer::start_sagemaker(&options, Arc::clone(&server.engine));
-        send(
-            port.expect("a free port").local_addr(),
-            "GET",
-            "/ping",
-            &[],
-            b"",
-        )
-        .status
+        let port = SageMaker::start(|options| options.ping = ping);
+        port.server.engine.begin_exit();
+        port.send("GET", "/ping", &[], b"").status
     };
     assert_eq!(pinged(SageMakerPing::Ready), 400);
     assert_eq!(pinged(SageMakerPing::Live), 200);
+}
+
+#[test]
+fn routes_of_a_multi_model_endpoint_are_restricted() {
+    let port = SageMaker::start(|options| {
+        let restricted = RestrictedApis::parse(["model-repository,inference:key=secret"], "");
+        options.http.restricted_apis = restricted.expect("a restriction");
+    });
+    for (verb, path) in [
+        ("GET", "/models"),
+        ("POST", "/models"),
+        ("GET", "/models/m"),
+        ("DELETE", "/models/m"),
+        ("POST", "/models/m/invoke"),
+    ] {
+        let refused = port.send(verb, path, &[], b"{}");
+        assert_eq!(refused.status, 403, "{verb} {path}");
+    }
+    let key = [("key", "secret")];
+    assert_eq!(
+        port.send("GET", "/models", &key, b"").text(),
+        "{\"models\":[]}"
+    );
+    assert_eq!(
+        port.send("POST", "/models/m/invoke", &key, BODY).status,
+        404
+    );
 }

@@ -9,6 +9,7 @@ mod announce;
 mod descriptors;
 mod logging;
 mod options;
+mod sagemaker_container;
 mod serve;
 mod startup_tables;
 mod table;
@@ -47,7 +48,13 @@ impl fmt::Debug for Embedding {
 ///
 /// Blocks until the server has shut down. Takes over SIGINT and SIGTERM while it serves.
 pub fn main(args: Vec<OsString>, embedding: Embedding) -> i32 {
-    let args = match options::parse(args, &ProcessEnvironment) {
+    let parsed = match args.as_slice() {
+        [_, command, options @ ..] if command == "sagemaker" => {
+            sagemaker_container::parse_options(options, &ProcessEnvironment)
+        }
+        _ => options::parse(args, &ProcessEnvironment),
+    };
+    let args = match parsed {
         Ok(args) => args,
         Err(refusal) => return refusal.report(),
     };

@@ -43,10 +43,10 @@ use tritongw_http::{HttpOptions, SageMakerOptions, VertexAiOptions};
 use tritongw_types::{Error, Result};
 
 use self::cache::CacheConfig;
-use self::environment::{Environment, EnvironmentInputs};
+use self::environment::EnvironmentInputs;
 use self::trace::TraceOptions;
 
-pub(crate) use self::environment::ProcessEnvironment;
+pub(crate) use self::environment::{Environment, ProcessEnvironment};
 pub(crate) use self::rate_limiter::RateLimitMode;
 pub(crate) use self::refusal::Refusal;
 pub(crate) use self::target::{Target, Targets};
@@ -55,6 +55,7 @@ pub use self::usage::reference;
 /// Serves the models of a Triton model repository over HTTP and gRPC.
 #[derive(Debug, Parser)]
 #[command(name = "tritongw", version, disable_help_subcommand = true)]
+#[command(after_help = "In a container of Amazon SageMaker: tritongw sagemaker")]
 struct CommandLine {
     #[command(subcommand)]
     command: Command,

@@ -50,6 +50,7 @@ impl OverrideFiles {
         let directory = ModelDirectory {
             name: name.clone(),
             path: temporary.path().join(name.as_str()),
+            is_mapped: false,
         };
         create_directory(&directory.path)?;
         for (path, (_, content)) in paths.iter().zip(files) {

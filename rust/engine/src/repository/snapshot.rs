@@ -125,6 +125,7 @@ mod tests {
         ModelDirectory {
             name: SafeName::new("m").expect("a safe name"),
             path,
+            is_mapped: false,
         }
     }
 
