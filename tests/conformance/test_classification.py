@@ -11,6 +11,7 @@ import tritonclient.grpc
 import tritonclient.http
 from support import grpc_door as wire
 from support import repository
+from support.grpc_stream import GrpcStream
 from support.servers import Server, ServerStarter
 from support.tensors import DATA_TYPES, DataType
 from support.wire import HEADER_LENGTH, HttpDoor, tensor
@@ -178,13 +179,26 @@ def requested(**parameter: Any) -> Any:
         ),
     ],
 )
+@pytest.mark.parametrize("is_stream", [False, True], ids=["unary", "stream"])
 def test_classes_over_grpc(
-    grpc_door: GrpcDoor, model: str, shape: list[int], expected_shape: list[int], expected: bytes
+    grpc_door: GrpcDoor,
+    is_stream: bool,
+    model: str,
+    shape: list[int],
+    expected_shape: list[int],
+    expected: bytes,
 ) -> None:
     data = np.array([1, 2, 3, 4], np.float32).tobytes()
     source = wire.tensor("INPUT0", "FP32", shape)
     outputs = [requested(int64_param=2)]
-    response = grpc_door.infer(wire.request(model, [source], [data], outputs=outputs))
+    request = wire.request(model, [source], [data], outputs=outputs)
+    if is_stream:
+        stream = GrpcStream(grpc_door.channel)
+        stream.send(request)
+        (answer,) = stream.rest()
+        response = answer.infer_response
+    else:
+        response = grpc_door.infer(request)
     (output,) = response.outputs
     assert (output.datatype, list(output.shape)) == ("BYTES", expected_shape)
     assert list(response.raw_output_contents) == [expected]

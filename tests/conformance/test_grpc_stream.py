@@ -7,10 +7,11 @@ import struct
 from typing import TYPE_CHECKING
 
 import pytest
-from support.grpc_door import request, tensor
+from support.grpc_door import parameter, request, tensor
 from support.grpc_stream import GrpcStream, is_final, summary, values
-from support.repository import MODELS, write_models
+from support.repository import FLOOD, MODELS, write_models
 from support.servers import Server
+from support.wire import tensor as http_tensor
 from waiting import wait_until
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ def server(starter: ServerStarter, tmp_path_factory: pytest.TempPathFactory) -> 
     """A server of these tests' own: the oracle's streams are not safe beside other traffic."""
     names = ["responder", "echo_int32", "echo_int32_batched"]
     models = {name: MODELS[name] for name in names}
+    models["flood"] = FLOOD
     directory = write_models(tmp_path_factory.mktemp("models"), models)
     with starter.prepare("grpc_stream", directory) as process:
         yield Server(process, starter.is_oracle)
@@ -74,6 +76,35 @@ def test_empty_final_response_on_request(stream: GrpcStream) -> None:
     assert summary(last) == ("d", [], True)
     inferred = last.infer_response
     assert (inferred.model_name, list(inferred.outputs)) == ("responder", [])
+
+
+@pytest.mark.ours("Triton 2.51 takes as much memory as the model can fill")
+def test_a_model_waits_for_a_client_that_does_not_read(
+    server: Server, stream: GrpcStream, tmp_path: Path
+) -> None:
+    count, progress = 200, tmp_path / "progress"
+    progress.write_text("0")
+    data = struct.pack("<i", count)
+    parameters = {"path": parameter(string_param=str(progress))}
+    inputs = [tensor("COUNT", "INT32", [1])]
+    stream.send(request("flood", inputs, [data], parameters=parameters))
+    seen = [0]
+
+    def stands_still() -> bool:
+        # Others are served meanwhile, which also gives the model time to go on if it could.
+        for number in range(20):
+            answer = server.http.infer(
+                "echo_int32", [http_tensor("INPUT0", "INT32", [1], [number])]
+            )
+            assert answer.status == 200
+        seen.append(int(progress.read_text() or seen[-1]))
+        return 0 < seen[-1] == seen[-2] == seen[-3:][0]
+
+    wait_until(stands_still, WAIT_S, "a model that waits")
+    # 16 MiB wait in the server, the rest is on its way to the client.
+    assert seen[-1] < count / 2
+    sizes = [len(each.infer_response.raw_output_contents[0]) for each in stream.rest()]
+    assert sizes == [1 << 20] * count
 
 
 def test_no_response_at_all(stream: GrpcStream) -> None:

@@ -16,7 +16,7 @@ from support import repository
 from support.gate import WAIT_S, Gate
 from support.grpc_door import GrpcDoor
 from support.servers import Server
-from support.shared_memory import GrpcShm, HttpShm, SharedObject, at, fp32
+from support.shared_memory import GrpcShm, GrpcStreamShm, HttpShm, SharedObject, at, fp32
 from support.wire import tensor
 from waiting import wait_until
 
@@ -53,11 +53,16 @@ def shm_server(
         yield Server(process, starter.is_oracle)
 
 
-@pytest.fixture(params=["http", "grpc"])
+@pytest.fixture(params=["http", "grpc", "stream"])
 def door(shm_server: Server, request: pytest.FixtureRequest) -> Iterator[Door]:
     """One of the doors; regions that a test leaves are unregistered."""
     grpc_door = GrpcDoor(shm_server.grpc_address)
-    yield HttpShm(shm_server.http) if request.param == "http" else GrpcShm(grpc_door)
+    doors: dict[str, Door] = {
+        "http": HttpShm(shm_server.http),
+        "grpc": GrpcShm(grpc_door),
+        "stream": GrpcStreamShm(grpc_door),
+    }
+    yield doors[request.param]
     HttpShm(shm_server.http).unregister().assert_ok()
     grpc_door.close()
 

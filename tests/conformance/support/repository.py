@@ -84,6 +84,13 @@ RESPONDER = PythonModel(
     "model_transaction_policy { decoupled: true }",
 )
 
+FLOOD = PythonModel(
+    "flood",
+    {"COUNT": "TYPE_INT32 [ 1 ]"},
+    {"OUT": "TYPE_UINT8 [ -1 ]"},
+    "model_transaction_policy { decoupled: true }",
+)
+
 MODELS: dict[str, PythonModel] = {
     **{f"echo_{kind.name.lower()}": echo(f"{kind.config_name} [ -1 ]") for kind in DATA_TYPES},
     **{

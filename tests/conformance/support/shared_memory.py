@@ -14,6 +14,7 @@ import numpy as np
 from tritonclient.grpc import service_pb2 as pb
 
 from support import grpc_door
+from support.grpc_stream import GrpcStream
 
 if TYPE_CHECKING:
     from support.grpc_door import GrpcDoor
@@ -231,6 +232,9 @@ class GrpcShm:
             for name in sorted(reply.regions)
         ]
 
+    def _send(self, request: Any) -> Any:
+        return self.door.infer(request)
+
     def infer(
         self,
         model: str,
@@ -251,7 +255,7 @@ class GrpcShm:
         raw = [source] if isinstance(source, bytes) else None
         request = grpc_door.request(model, [tensor], raw, outputs=outputs)
         try:
-            response = self.door.infer(request)
+            response = self._send(request)
         except grpc.RpcError as error:
             return Reply(error.code().name, error.details() or "")
         assert len(response.outputs) == len(response.raw_output_contents)
@@ -262,6 +266,18 @@ class GrpcShm:
             found = None if is_shared else data
             received[entry.name] = (entry.datatype, list(entry.shape), found)
         return Reply("OK", outputs=received)
+
+
+class GrpcStreamShm(GrpcShm):
+    """Shared memory over gRPC, with inferences on streams."""
+
+    def _send(self, request: Any) -> Any:
+        stream = GrpcStream(self.door.channel, (("triton_grpc_error", "true"),))
+        stream.send(request)
+        response = stream.next()
+        assert stream.rest() == []
+        del response.infer_response.parameters["triton_final_response"]
+        return response.infer_response
 
 
 def _set_parameters(tensor: Any, parameters: dict[str, object]) -> None:
