@@ -7,6 +7,7 @@
 //! final response. Start with [`Server`], [`InferenceRequest`] and [`backend::Backend`].
 #![forbid(unsafe_code)]
 
+mod access_log;
 pub mod backend;
 pub mod batch;
 pub mod buffer;
@@ -57,6 +58,7 @@ mod timer;
 pub mod trace;
 mod validation;
 
+pub use access_log::AccessEntry;
 pub use deferral::{defer_dispatch_on_this_thread, dispatch_deferred};
 pub use gathering::{HeldCalls, Inbox, dispatch_soon, gather_on_this_thread};
 pub use instance::ComputeTimings;
@@ -69,7 +71,9 @@ pub use quantile_sketch::Quantile;
 pub use repositories::ModelMapping;
 pub use repository::ModelArchive;
 pub use repository_manager::{ModelControlMode, ModelLoad, OperationDone};
-pub use request::{InferenceRequest, InputTensor, ReleaseHook, RequestTimestamps, SequenceFlags};
+pub use request::{
+    InferenceRequest, InputTensor, ReleaseHook, RequestTimestamps, SequenceFlags, log_prefix,
+};
 pub use responder::Responder;
 pub use response::{InferenceResponse, OutputTensor, ResponseFlags};
 pub use response_sink::{ResponseSink, ResponseStage, Resume};

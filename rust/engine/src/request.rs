@@ -120,7 +120,7 @@ pub struct RequestTimestamps {
 }
 
 /// Returns the text Triton puts before errors of the request with this id (P039).
-pub(crate) fn log_prefix(id: &CName) -> String {
+pub fn log_prefix(id: &CName) -> String {
     let id = if id.is_empty() {
         "<id_unknown>"
     } else {

@@ -12,6 +12,7 @@ use tritongw_types::{CName, Error, ErrorCode, Result};
 
 use crate::Model;
 use crate::buffer::ResponseAllocator;
+use crate::request::log_prefix;
 use crate::response::{InferenceResponse, ResponseFlags};
 use crate::response_sink::{ResponseSink, ResponseStage, Resume, StagedSink};
 use crate::trace::InferenceTrace;
@@ -71,6 +72,11 @@ impl Responder {
     /// Returns the id of the request.
     pub fn request_id(&self) -> &CName {
         &self.request_id
+    }
+
+    /// Returns what stands before lines of the log about the request (P039).
+    pub fn log_prefix(&self) -> String {
+        log_prefix(&self.request_id)
     }
 
     /// Returns an empty response to fill.

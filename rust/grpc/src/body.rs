@@ -9,6 +9,7 @@ use hyper::body::{Body, Frame};
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{HeaderMap, Response, StatusCode};
 use tokio::time::Sleep;
+use tritongw_engine::AccessEntry;
 use tritongw_engine::trace::SendTrace;
 
 use crate::codec::Segments;
@@ -39,6 +40,7 @@ pub(crate) struct GrpcBody {
     call: Option<ActiveCall>,
     // Never read: notes the end of sending when the body is dropped.
     _trace: Option<SendTrace>,
+    _access: Option<Box<AccessEntry>>,
 }
 
 impl GrpcBody {
@@ -50,6 +52,11 @@ impl GrpcBody {
     /// Has the end of sending noted in a trace.
     pub(crate) fn traced_by(&mut self, trace: Option<SendTrace>) {
         self._trace = trace;
+    }
+
+    /// Has the call told in the access log when the body is done.
+    pub(crate) fn logged_by(&mut self, access: Box<AccessEntry>) {
+        self._access = Some(access);
     }
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -72,17 +72,18 @@ impl ConnectionSettings {
         service: Arc<Service>,
         closing: watch::Receiver<bool>,
     ) {
+        let peer = socket.peer_addr().ok();
         let socket = socket
             .set_nodelay(true)
             .and_then(|()| tokio::net::TcpStream::from_std(socket));
         let result = match (socket, &self.tls) {
             (Err(error), _) => Err(error.to_string()),
-            (Ok(socket), None) => self.serve_http2(socket, service, closing).await,
+            (Ok(socket), None) => self.serve_http2(socket, peer, service, closing).await,
             (Ok(socket), Some(tls)) => {
                 match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(socket)).await {
                     Err(_) => Err("the TLS handshake took too long".to_owned()),
                     Ok(Err(error)) => Err(error.to_string()),
-                    Ok(Ok(socket)) => self.serve_http2(socket, service, closing).await,
+                    Ok(Ok(socket)) => self.serve_http2(socket, peer, service, closing).await,
                 }
             }
         };
@@ -94,6 +95,7 @@ impl ConnectionSettings {
     async fn serve_http2(
         &self,
         socket: impl AsyncRead + AsyncWrite + Unpin,
+        peer: Option<SocketAddr>,
         service: Arc<Service>,
         closing: watch::Receiver<bool>,
     ) -> Result<(), String> {
@@ -106,7 +108,7 @@ impl ConnectionSettings {
             let call = ActiveCall::begin(&activity);
             let service = Arc::clone(&service);
             async move {
-                let mut response = service.handle(request).await?;
+                let mut response = service.handle(request, peer).await?;
                 call.note_sent();
                 response.body_mut().noted_by(call);
                 Ok::<_, std::convert::Infallible>(response)

@@ -8,12 +8,12 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 use tritongw_engine::buffer::{HeapAllocator, RequestBuffer, ResponseAllocator};
 use tritongw_engine::shared_memory::SharedMemoryAllocator;
-use tritongw_engine::trace::InferenceTrace;
 use tritongw_engine::{
     InferenceRequest, InferenceResponse, InputTensor, Model, OutputTensor, Responder, Server,
 };
 use tritongw_types::{CName, DataType, Error, Result};
 
+use crate::call_notes::CallNotes;
 use crate::codec::{
     Envelope, InferInput, InferOutput, InferRequest, InferResponse, MessageTooLarge, Segments,
     decode_infer_request, encode_infer_response, peek_model, peek_raw_contents,
@@ -37,16 +37,16 @@ pub(crate) fn memory_of_model(
         .allocate(size, peek_raw_contents(beginning).unwrap_or(0))
 }
 
-/// Runs one inference, which may begin a trace for its model. Dropping the future cancels it.
+/// Runs one inference, of which `notes` are taken. Dropping the future cancels it.
 pub(crate) async fn model_infer(
     server: &Server,
     allocator: &Arc<HeapAllocator>,
     forward: Forward<'_>,
     message: Bytes,
     max_message_size: usize,
-    trace: impl FnOnce(&str) -> Option<Arc<InferenceTrace>>,
+    notes: &mut CallNotes,
 ) -> Result<Segments, Status> {
-    let inference = Inference::start(server, allocator, forward, &message, trace)?;
+    let inference = Inference::start(server, allocator, forward, &message, notes)?;
     // The inputs keep what they need of it.
     drop(message);
     let mut response = inference.response().await?;
@@ -66,7 +66,7 @@ impl Inference {
         allocator: &Arc<HeapAllocator>,
         forward: Forward<'_>,
         message: &Bytes,
-        trace: impl FnOnce(&str) -> Option<Arc<InferenceTrace>>,
+        notes: &mut CallNotes,
     ) -> Result<Self, Status> {
         let call = decode_infer_request(message).map_err(|_| Status::unreadable())?;
         let model = server.model(call.model_name, parse_version(call.model_version)?)?;
@@ -77,8 +77,9 @@ impl Inference {
             ));
         }
         let outputs = Outputs::of(server, &call)?;
-        let trace = trace(model.name());
+        let trace = notes.received(server, model.name(), forward.headers);
         let mut request = build_request(server, model, &call, message)?;
+        notes.identify(&request);
         forward.apply(&mut request)?;
         request.set_trace(trace);
         let slot = Arc::new(ResponseSlot::new());

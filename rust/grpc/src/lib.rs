@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod body;
+mod call_notes;
 pub mod codec;
 mod compression;
 mod connection;

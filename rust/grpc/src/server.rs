@@ -39,6 +39,8 @@ pub struct GrpcOptions {
     /// Groups of methods that need a key in their metadata; their headers begin with
     /// [`RESTRICTED_HEADER_PREFIX`](crate::RESTRICTED_HEADER_PREFIX) (C065).
     pub restricted_protocols: RestrictedApis,
+    /// Whether each request gets a line in the log. Triton has no such lines.
+    pub logs_access: bool,
     /// How long a client may take from the connection to the end of its HTTP/2 preface.
     pub preface_timeout: Duration,
     /// Calls that may be under way on one connection; more wait at the client.
@@ -66,6 +68,7 @@ impl Default for GrpcOptions {
             thread_count: 2,
             max_message_size: i32::MAX as usize,
             restricted_protocols: RestrictedApis::default(),
+            logs_access: false,
             preface_timeout: Duration::from_secs(30),
             max_concurrent_streams: 4096,
             max_response_pool_size: i32::MAX as usize,

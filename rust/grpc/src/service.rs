@@ -3,19 +3,19 @@
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use hyper::body::Incoming;
-use hyper::header::HeaderValue;
 use hyper::{HeaderMap, Request, Response};
 use tritongw_engine::Server;
 use tritongw_engine::buffer::{HeapAllocator, RequestBuffer};
 use tritongw_engine::header_forward::HeaderForward;
-use tritongw_engine::trace::{DoorActivities, DoorTrace};
 use tritongw_types::RestrictedApis;
 
 use crate::body::{GrpcBody, answer, http_refusal, streaming_answer};
+use crate::call_notes::{CallNotes, StreamAccess, begin_access};
 use crate::codec::Segments;
 use crate::compression::{CompressionLevel, Encoding};
 use crate::deadline::timeout_of;
@@ -40,6 +40,7 @@ pub(crate) struct Service {
     shared: Arc<StreamShared>,
     compression_level: CompressionLevel,
     restricted: RestrictedApis,
+    logs_access: bool,
     reflection: Arc<DescriptorIndex>,
 }
 
@@ -68,6 +69,7 @@ impl Service {
             shared: Arc::new(shared),
             compression_level: options.compression_level,
             restricted: options.restricted_protocols.clone(),
+            logs_access: options.logs_access,
             reflection,
         }
     }
@@ -76,19 +78,25 @@ impl Service {
     pub(crate) async fn handle(
         self: Arc<Self>,
         request: Request<Incoming>,
+        peer: Option<SocketAddr>,
     ) -> Result<Response<GrpcBody>, Infallible> {
         let (head, body) = request.into_parts();
         let StreamShared { server, drain, .. } = &*self.shared;
         let _inflight = drain.requests.enter();
         let is_stopping = drain.is_stopping() || server.is_exiting();
         Ok(match admit(&head, &self.restricted, is_stopping) {
-            Ok(Method::ModelStreamInfer) => self.stream(head.headers, body),
+            Ok(Method::ModelStreamInfer) => {
+                let access = self.logs_access.then(|| StreamAccess::new(peer, &head));
+                self.stream(head.headers, access, body)
+            }
             Ok(Method::Reflection) => self.reflect(&head.headers, body),
             Ok(method) => {
-                let mut trace = DoorTrace::begin(server.traces(), DoorActivities::GRPC);
-                let result = self.call(method, &head.headers, body, &mut trace).await;
+                let access = self.logs_access.then(|| begin_access(peer, &head));
+                let mut notes = CallNotes::begin(server, access);
+                let result = self.call(method, &head.headers, body, &mut notes).await;
+                let code = result.as_ref().map_or_else(Status::code, |_| 0);
                 let mut answer = answer(result, self.encoding(method, &head.headers));
-                answer.body_mut().traced_by(trace.send());
+                notes.send(code, &mut answer);
                 answer
             }
             Err(Refusal::Call(status)) => answer(Err(status), Encoding::Identity),
@@ -97,7 +105,12 @@ impl Service {
     }
 
     /// Starts a call with many messages in both directions.
-    fn stream(&self, headers: HeaderMap, body: Incoming) -> Response<GrpcBody> {
+    fn stream(
+        &self,
+        headers: HeaderMap,
+        access: Option<StreamAccess>,
+        body: Incoming,
+    ) -> Response<GrpcBody> {
         let encoding = match Encoding::of(&headers) {
             Ok(encoding) => encoding,
             Err(status) => return answer(Err(status), Encoding::Identity),
@@ -105,7 +118,7 @@ impl Service {
         let answered_in = self.encoding(Method::ModelStreamInfer, &headers);
         let timeout = timeout_of(&headers);
         let inflight = self.shared.drain.enter_stream();
-        let source = StreamCall::start(&self.shared, headers, encoding, body);
+        let source = StreamCall::start(&self.shared, headers, encoding, access, body);
         streaming_answer(source, answered_in, timeout, inflight)
     }
 
@@ -134,13 +147,13 @@ impl Service {
         method: Method,
         headers: &HeaderMap,
         body: Incoming,
-        trace: &mut DoorTrace,
+        notes: &mut CallNotes,
     ) -> Result<Segments, Status> {
         let encoding = Encoding::of(headers)?;
         let work = guarded(async {
             let message = self.receive(method, encoding, body).await?;
             match method {
-                Method::ModelInfer => self.model_infer(headers, message, trace).await,
+                Method::ModelInfer => self.model_infer(headers, message, notes).await,
                 Method::RepositoryModelLoad => repository::load(&self.shared.server, message).await,
                 Method::RepositoryModelUnload => {
                     repository::unload(&self.shared.server, message).await
@@ -161,7 +174,7 @@ impl Service {
         &self,
         headers: &HeaderMap,
         message: Bytes,
-        trace: &mut DoorTrace,
+        notes: &mut CallNotes,
     ) -> Result<Segments, Status> {
         let StreamShared {
             server,
@@ -175,12 +188,7 @@ impl Service {
             headers,
         };
         let limit = *max_message_size;
-        infer::model_infer(server, allocator, forward, message, limit, |model| {
-            trace.received(server.traces(), model, |name| {
-                headers.get(name).map(HeaderValue::as_bytes)
-            })
-        })
-        .await
+        infer::model_infer(server, allocator, forward, message, limit, notes).await
     }
 
     fn receive(

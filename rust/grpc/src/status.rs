@@ -69,7 +69,7 @@ impl Status {
         Self::new(Code::DeadlineExceeded, "Deadline Exceeded")
     }
 
-    #[cfg(test)]
+    /// Returns the code as it goes over the wire.
     pub(crate) fn code(&self) -> u8 {
         self.code
     }

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -10,6 +11,8 @@ use crate::landing::Landing;
 /// Counting costs an addition; a timer for each request would cost more than the request's head.
 #[derive(Debug, Default)]
 pub(crate) struct Activity {
+    /// Who is at the other end.
+    peer: Option<SocketAddr>,
     steps: AtomicU64,
     is_working: AtomicBool,
     /// Whether bytes came since the last step: the beginning of a head.
@@ -19,6 +22,19 @@ pub(crate) struct Activity {
 
 // One task writes at a time; the order against other memory does not matter.
 impl Activity {
+    /// Begins to watch a connection.
+    pub(crate) fn of(peer: Option<SocketAddr>) -> Self {
+        Self {
+            peer,
+            ..Self::default()
+        }
+    }
+
+    /// Returns who is at the other end, if the system said so.
+    pub(crate) fn peer(&self) -> Option<SocketAddr> {
+        self.peer
+    }
+
     /// Notes that the connection moved: a request, a piece of a body.
     pub(crate) fn step(&self) {
         self.steps.fetch_add(1, Ordering::Relaxed);

@@ -9,10 +9,10 @@ use hyper::header::EXPECT;
 use hyper::http::request::Parts;
 use hyper::{Request, Response, StatusCode};
 use tritongw_engine::Server;
-use tritongw_engine::trace::{DoorActivities, DoorTrace};
 
 use crate::activity::Activity;
 use crate::body::{self, RequestBody};
+use crate::exchange::Exchange;
 use crate::network::Service;
 use crate::panics;
 use crate::refusal::Refusal;
@@ -28,13 +28,17 @@ pub(crate) trait Answer: Send + Sync + 'static {
         &self,
         parts: &Parts,
         body: &mut RequestBody<'_>,
-        trace: &mut DoorTrace,
+        exchange: &mut Exchange,
     ) -> impl Future<Output = Result<Response<ResponseBody>, Refusal>> + Send;
 }
 
 /// A port as a [`Service`].
 #[derive(Debug)]
-pub(crate) struct Port<A>(pub(crate) A);
+pub(crate) struct Port<A> {
+    pub(crate) answers: A,
+    /// Whether each request gets a line in the log.
+    pub(crate) logs_access: bool,
+}
 
 impl<A: Answer> Service for Port<A> {
     async fn respond(
@@ -43,16 +47,18 @@ impl<A: Answer> Service for Port<A> {
         activity: &Arc<Activity>,
     ) -> Response<ResponseBody> {
         activity.step();
-        let mut trace = DoorTrace::begin(self.0.server().traces(), DoorActivities::HTTP);
         let (parts, mut incoming) = request.into_parts();
+        let server = self.answers.server();
+        let mut exchange = Exchange::begin(server, &parts, activity, self.logs_access);
         let mut body = RequestBody::new(&mut incoming, activity);
-        let answer = self.0.answer(&parts, &mut body, &mut trace);
+        let answer = self.answers.answer(&parts, &mut body, &mut exchange);
         let mut response = match panics::catch(answer).await {
             Ok(Ok(response)) => response,
             Ok(Err(refusal)) => refusal.into_response(),
             Err(panics::Panicked) => {
                 log::error!(
-                    "panic while answering {} {}",
+                    "{}panic while answering {} {}",
+                    exchange.log_prefix(),
                     parts.method,
                     parts.uri.path()
                 );
@@ -61,7 +67,7 @@ impl<A: Answer> Service for Port<A> {
             }
         };
         response.body_mut().watched_by(activity);
-        response.body_mut().traced_by(trace.send());
+        exchange.send(&mut response);
         // A client that waits to be told to go on will not send the body of a refused request.
         if !incoming.is_end_stream() && !parts.headers.contains_key(EXPECT) {
             body::discard(incoming);

@@ -7,11 +7,11 @@ use hyper::http::request::Parts;
 use hyper::{Method, Response, StatusCode};
 use tritongw_engine::Server;
 use tritongw_engine::buffer::{HeapAllocator, ResponseAllocator};
-use tritongw_engine::trace::DoorTrace;
 use tritongw_types::{Error, Result};
 
 use crate::answer::Answer;
 use crate::body::RequestBody;
+use crate::exchange::Exchange;
 use crate::framing::Framing;
 use crate::gate::Gate;
 use crate::header_forward::HeaderForward;
@@ -66,7 +66,7 @@ impl Door {
         &self,
         parts: &Parts,
         body: &mut RequestBody<'_>,
-        trace: &mut DoorTrace,
+        exchange: &mut Exchange,
     ) -> Result<Response<ResponseBody>, Refusal> {
         let route = Route::find(parts.uri.path()).ok_or(Refusal::UnknownPath)?;
         let (verbs, group) = route.endpoint.rules();
@@ -76,7 +76,7 @@ impl Door {
             return Err(Refusal::WrongVerb);
         }
         match route.endpoint {
-            Endpoint::Infer => infer::answer(self, &route, &parts.headers, body, trace).await,
+            Endpoint::Infer => infer::answer(self, &route, &parts.headers, body, exchange).await,
             Endpoint::ServerLive => Ok(health(server.is_live())),
             Endpoint::ServerReady => Ok(health(server.is_ready())),
             Endpoint::ModelReady => self.model_ready(&route),
@@ -94,9 +94,11 @@ impl Door {
                 let models = server.statistics(None, None)?;
                 Ok(response::json(statistics::render(&models)))
             }
-            Endpoint::Generate => generate::answer(self, &route, &parts.headers, body, trace).await,
+            Endpoint::Generate => {
+                generate::answer(self, &route, &parts.headers, body, exchange).await
+            }
             Endpoint::GenerateStream => {
-                generate::answer_stream(self, &route, &parts.headers, body, trace).await
+                generate::answer_stream(self, &route, &parts.headers, body, exchange).await
             }
             Endpoint::TraceSetting => self.trace_setting(&route, &parts.method, body).await,
             Endpoint::Logging => self.logging(&parts.method, body).await,
@@ -180,9 +182,9 @@ impl Answer for Door {
         &self,
         parts: &Parts,
         body: &mut RequestBody<'_>,
-        trace: &mut DoorTrace,
+        exchange: &mut Exchange,
     ) -> Result<Response<ResponseBody>, Refusal> {
-        self.answer(parts, body, trace).await
+        self.answer(parts, body, exchange).await
     }
 }
 

@@ -11,11 +11,11 @@ use std::sync::Arc;
 
 use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
 use hyper::{HeaderMap, Response, StatusCode};
-use tritongw_engine::trace::DoorTrace;
 use tritongw_types::{Error, Result};
 
 use crate::body::RequestBody;
 use crate::door::Door;
+use crate::exchange::Exchange;
 use crate::orca;
 use crate::refusal::Refusal;
 use crate::response::{self, ResponseBody};
@@ -34,9 +34,9 @@ pub(crate) async fn answer(
     route: &Route<'_>,
     headers: &HeaderMap,
     body: &mut RequestBody<'_>,
-    trace: &mut DoorTrace,
+    exchange: &mut Exchange,
 ) -> Result<Response<ResponseBody>, Refusal> {
-    let mut responses = send(door, route, headers, body, trace).await?;
+    let mut responses = send(door, route, headers, body, exchange).await?;
     let _working = body.activity().work();
     let first = responses.next().await;
     let is_only = first.is_some() && responses.next().await.is_none();
@@ -59,9 +59,9 @@ pub(crate) async fn answer_stream(
     route: &Route<'_>,
     headers: &HeaderMap,
     body: &mut RequestBody<'_>,
-    trace: &mut DoorTrace,
+    exchange: &mut Exchange,
 ) -> Result<Response<ResponseBody>, Refusal> {
-    let mut responses = send(door, route, headers, body, trace).await?;
+    let mut responses = send(door, route, headers, body, exchange).await?;
     let first = {
         let _working = body.activity().work();
         responses.next().await
@@ -79,15 +79,14 @@ async fn send(
     route: &Route<'_>,
     headers: &HeaderMap,
     body: &mut RequestBody<'_>,
-    trace: &mut DoorTrace,
+    exchange: &mut Exchange,
 ) -> Result<Responses, Refusal> {
     let model = door.server.model(&route.model(), route.version()?)?;
     check_encoding(headers)?;
     let text = body.receive(door.max_input_size, None).await?;
-    let trace = trace.received(door.server.traces(), model.name(), |name| {
-        headers.get(name).map(HeaderValue::as_bytes)
-    });
+    let trace = exchange.received(&door.server, model.name(), headers);
     let mut request = request::read(&model, &text)?;
+    exchange.identify(&request);
     request.set_trace(trace);
     if let Some(forward) = &door.header_forward {
         forward.apply(headers, &mut request)?;

@@ -4,12 +4,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hyper::header::HeaderValue;
 use hyper::{HeaderMap, Response};
 use smallvec::{SmallVec, smallvec};
 use tritongw_engine::buffer::{InputBuffer, ResponseAllocator};
 use tritongw_engine::shared_memory::SharedMemoryAllocator;
-use tritongw_engine::trace::DoorTrace;
 use tritongw_engine::{InferenceRequest, InferenceResponse, Model, Server, parameters};
 use tritongw_types::{Error, Result};
 
@@ -20,6 +18,7 @@ use crate::codec::{
 };
 use crate::coding::{self, ContentCoding};
 use crate::door::Door;
+use crate::exchange::Exchange;
 use crate::framing::Framing;
 use crate::offload::{self, LONG_JSON};
 use crate::orca;
@@ -35,7 +34,7 @@ pub(crate) async fn answer(
     route: &Route<'_>,
     headers: &HeaderMap,
     body: &mut RequestBody<'_>,
-    trace: &mut DoorTrace,
+    exchange: &mut Exchange,
 ) -> Result<Response<ResponseBody>, Refusal> {
     let model = door.server.model(&route.model(), route.version()?)?;
     if model.config().is_decoupled {
@@ -51,13 +50,12 @@ pub(crate) async fn answer(
         head_length: header.and_then(leading_integer).unwrap_or(0),
     });
     let bytes = body.receive(door.max_input_size, memory).await?;
-    let trace = trace.received(door.server.traces(), model.name(), |name| {
-        headers.get(name).map(HeaderValue::as_bytes)
-    });
+    let trace = exchange.received(&door.server, model.name(), headers);
     // Until the answer is there, the next move is the model's.
     let working = body.activity().work();
     let reading = read_request(&door.server, &model, header, bytes);
     let (mut request, encoding) = reading.await?;
+    exchange.identify(&request);
     request.set_trace(trace);
     if let Some(forward) = &door.header_forward {
         forward.apply(headers, &mut request)?;
@@ -68,7 +66,16 @@ pub(crate) async fn answer(
     let encoded = offload::run(is_long, move || encode(&mut response, &encoding)).await?;
     let mut response = match response_coding(door.framing, headers) {
         None => response::inference(encoded, door.framing),
-        Some(coding) => compress(encoded, coding, door.framing).await,
+        Some(coding) => match compress(&encoded, coding, door.framing).await {
+            Ok(response) => response,
+            Err(error) => {
+                let prefix = exchange.log_prefix();
+                log::warn!(
+                    "{prefix}sent a response plain since it could not be compressed: {error}"
+                );
+                response::inference(encoded, door.framing)
+            }
+        },
     };
     drop(working);
     orca::add_load(headers, &door.server, &mut response);
@@ -93,24 +100,18 @@ fn response_coding(framing: Framing, headers: &HeaderMap) -> Option<ContentCodin
         .then(|| ContentCoding::for_response(headers))?
 }
 
-/// Makes a compressed response; plain if that fails (P105).
+/// Makes a compressed response. If that fails the response is sent plain (P105).
 async fn compress(
-    encoded: EncodedResponse,
+    encoded: &EncodedResponse,
     coding: ContentCoding,
     framing: Framing,
-) -> Response<ResponseBody> {
-    let packed = {
-        let mut pieces: SmallVec<[&[u8]; 4]> = smallvec![&encoded.head[..]];
-        pieces.extend(encoded.tensors.iter().map(|tensor| &tensor[..]));
-        coding::pack(coding, &pieces).await
-    };
-    match packed {
-        Ok(packed) => response::compressed_inference(&encoded, packed, coding, framing),
-        Err(error) => {
-            log::warn!("sent a response plain since it could not be compressed: {error}");
-            response::inference(encoded, framing)
-        }
-    }
+) -> std::io::Result<Response<ResponseBody>> {
+    let mut pieces: SmallVec<[&[u8]; 4]> = smallvec![&encoded.head[..]];
+    pieces.extend(encoded.tensors.iter().map(|tensor| &tensor[..]));
+    let packed = coding::pack(coding, &pieces).await?;
+    Ok(response::compressed_inference(
+        encoded, packed, coding, framing,
+    ))
 }
 
 /// Makes the engine's request from a body.

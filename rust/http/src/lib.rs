@@ -14,6 +14,7 @@ mod body;
 pub mod codec;
 mod coding;
 mod door;
+mod exchange;
 mod framing;
 mod gate;
 mod generate;

@@ -236,7 +236,7 @@ async fn serve<S: Service>(
     mut stop: watch::Receiver<Option<Duration>>,
     patience: Patience,
 ) {
-    let activity = Arc::new(Activity::default());
+    let activity = Arc::new(Activity::of(socket.peer_addr().ok()));
     let handler = service_fn(|request| {
         let (service, activity) = (Arc::clone(&service), Arc::clone(&activity));
         async move { Ok::<_, Infallible>(service.respond(request, &activity).await) }

@@ -9,6 +9,7 @@ use hyper::body::{Body, Frame, SizeHint};
 use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
 use hyper::{Response, StatusCode};
 use smallvec::SmallVec;
+use tritongw_engine::AccessEntry;
 use tritongw_engine::trace::SendTrace;
 use tritongw_types::Error;
 
@@ -34,6 +35,7 @@ pub(crate) struct ResponseBody {
     activity: Option<Arc<Activity>>,
     // Never read: notes the end when the body is dropped.
     _trace: Option<SendTrace>,
+    _access: Option<Box<AccessEntry>>,
 }
 
 #[derive(Debug)]
@@ -92,6 +94,7 @@ impl ResponseBody {
             content,
             activity: None,
             _trace: None,
+            _access: None,
         }
     }
 
@@ -103,6 +106,11 @@ impl ResponseBody {
     /// Has the end of sending noted in a trace.
     pub(crate) fn traced_by(&mut self, trace: Option<SendTrace>) {
         self._trace = trace;
+    }
+
+    /// Has the request told in the access log when the body is done.
+    pub(crate) fn logged_by(&mut self, access: Box<AccessEntry>) {
+        self._access = Some(access);
     }
 
     fn poll_piece(&mut self, context: &Context<'_>) -> Poll<Option<Bytes>> {

@@ -13,12 +13,12 @@ use std::sync::Arc;
 use hyper::http::request::Parts;
 use hyper::{Method, Response, StatusCode, Uri};
 use tritongw_engine::Server;
-use tritongw_engine::trace::DoorTrace;
 use tritongw_types::{ApiGroup, Error, Result};
 
 use crate::answer::Answer;
 use crate::body::RequestBody;
 use crate::door::Door;
+use crate::exchange::Exchange;
 use crate::framing::Framing;
 use crate::refusal::Refusal;
 use crate::response::ResponseBody;
@@ -120,17 +120,17 @@ impl Answer for SageMakerDoor {
         &self,
         parts: &Parts,
         body: &mut RequestBody<'_>,
-        trace: &mut DoorTrace,
+        exchange: &mut Exchange,
     ) -> Result<Response<ResponseBody>, Refusal> {
         let uri = match Target::find(parts.uri.path()) {
             Some(Target::Ping) => &self.ping,
             Some(Target::Invocations) => &self.invocations,
-            Some(target) => return self.host(target, parts, body, trace).await,
+            Some(target) => return self.host(target, parts, body, exchange).await,
             None => return Err(Refusal::Empty(StatusCode::BAD_REQUEST)),
         };
         let mut parts = parts.clone();
         parts.uri = uri.clone();
-        self.door.answer(&parts, body, trace).await
+        self.door.answer(&parts, body, exchange).await
     }
 }
 
@@ -142,7 +142,7 @@ impl SageMakerDoor {
         target: Target<'_>,
         parts: &Parts,
         body: &mut RequestBody<'_>,
-        trace: &mut DoorTrace,
+        exchange: &mut Exchange,
     ) -> Result<Response<ResponseBody>, Refusal> {
         let group = match target {
             Target::Invoke(_) => ApiGroup::Inference,
@@ -163,7 +163,7 @@ impl SageMakerDoor {
             (Target::Invoke(name), &Method::POST) => {
                 let key = percent_decode(name);
                 self.models
-                    .invoke(&self.door, &key, parts, body, trace)
+                    .invoke(&self.door, &key, parts, body, exchange)
                     .await
             }
             _ => Err(Refusal::Empty(StatusCode::BAD_REQUEST)),

@@ -7,7 +7,7 @@ use tritongw_engine::Server;
 use tritongw_types::{RestrictedApis, Result};
 
 use crate::activity::Patience;
-use crate::answer::Port;
+use crate::answer::{Answer, Port};
 use crate::door::Door;
 use crate::metrics_door::MetricsDoor;
 use crate::network::{Network, NetworkOptions};
@@ -31,6 +31,8 @@ pub struct HttpOptions {
     pub header_forward_pattern: Option<String>,
     /// Groups of routes that need a key (C044).
     pub restricted_apis: RestrictedApis,
+    /// Whether each request gets a line in the log. Triton has no such lines.
+    pub logs_access: bool,
     /// How long a connection may bring nothing, neither a request nor a piece of one, before it is
     /// closed; it takes between one and two times as long. Triton has no such limit.
     pub idle_timeout: Duration,
@@ -49,6 +51,7 @@ impl Default for HttpOptions {
             max_input_size: 64 << 20,
             header_forward_pattern: None,
             restricted_apis: RestrictedApis::default(),
+            logs_access: false,
             idle_timeout: Duration::from_secs(300),
             head_timeout: Duration::from_secs(30),
         }
@@ -56,6 +59,14 @@ impl Default for HttpOptions {
 }
 
 impl HttpOptions {
+    fn start(&self, name: &'static str, answers: impl Answer) -> Result<HttpServer> {
+        let port = Port {
+            answers,
+            logs_access: self.logs_access,
+        };
+        Network::start(&self.network(name), port).map(HttpServer)
+    }
+
     fn network(&self, name: &'static str) -> NetworkOptions {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         NetworkOptions {
@@ -84,7 +95,7 @@ impl HttpServer {
     /// header forward pattern is no regular expression.
     pub fn start(options: &HttpOptions, server: Arc<Server>) -> Result<Self> {
         let door = Door::new(server, options)?;
-        Network::start(&options.network("http"), Port(door)).map(Self)
+        options.start("http", door)
     }
 
     /// Binds the port and begins to serve Vertex AI (P168-P172).
@@ -93,7 +104,7 @@ impl HttpServer {
     /// As [`Self::start`]; `InvalidArg` if a route or the default model is missing.
     pub fn start_vertex_ai(options: &VertexAiOptions, server: Arc<Server>) -> Result<Self> {
         let door = VertexAiDoor::new(server, options)?;
-        Network::start(&options.http.network("vertex-ai"), Port(door)).map(Self)
+        options.http.start("vertex-ai", door)
     }
 
     /// Binds the port and begins to serve SageMaker (P158, P159, P164, P166).
@@ -102,7 +113,7 @@ impl HttpServer {
     /// As [`Self::start`].
     pub fn start_sagemaker(options: &SageMakerOptions, server: Arc<Server>) -> Result<Self> {
         let door = SageMakerDoor::new(server, options)?;
-        Network::start(&options.http.network("sagemaker"), Port(door)).map(Self)
+        options.http.start("sagemaker", door)
     }
 
     /// Returns the bound address.

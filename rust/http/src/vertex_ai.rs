@@ -9,13 +9,13 @@ use std::sync::Arc;
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Response, StatusCode, Uri};
-use tritongw_engine::trace::DoorTrace;
 use tritongw_engine::{Server, metrics};
 use tritongw_types::{ApiGroup, Error, Result};
 
 use crate::answer::Answer;
 use crate::body::RequestBody;
 use crate::door::Door;
+use crate::exchange::Exchange;
 use crate::framing::Framing;
 use crate::metrics_door;
 use crate::refusal::Refusal;
@@ -79,7 +79,7 @@ impl VertexAiDoor {
         target: &HeaderValue,
         parts: &Parts,
         body: &mut RequestBody<'_>,
-        trace: &mut DoorTrace,
+        exchange: &mut Exchange,
     ) -> Result<Response<ResponseBody>, Refusal> {
         if parts.method != Method::POST {
             return Err(Refusal::Empty(StatusCode::METHOD_NOT_ALLOWED));
@@ -94,7 +94,7 @@ impl VertexAiDoor {
         }
         let (uri, method) = resolve(target)?;
         let parts = rewritten(parts, uri, method);
-        self.door.answer(&parts, body, trace).await
+        self.door.answer(&parts, body, exchange).await
     }
 }
 
@@ -107,22 +107,22 @@ impl Answer for VertexAiDoor {
         &self,
         parts: &Parts,
         body: &mut RequestBody<'_>,
-        trace: &mut DoorTrace,
+        exchange: &mut Exchange,
     ) -> Result<Response<ResponseBody>, Refusal> {
         let path = parts.uri.path();
         if path == self.health_route {
             let ready = Uri::from_static("/v2/health/ready");
             let parts = rewritten(parts, ready, parts.method.clone());
-            return self.door.answer(&parts, body, trace).await;
+            return self.door.answer(&parts, body, exchange).await;
         }
         if path != self.predict_route {
             return Err(Refusal::Empty(StatusCode::BAD_REQUEST));
         }
         if let Some(target) = parts.headers.get(REDIRECT) {
-            return self.redirect(target, parts, body, trace).await;
+            return self.redirect(target, parts, body, exchange).await;
         }
         let parts = rewritten(parts, self.default_route.clone(), parts.method.clone());
-        self.door.answer(&parts, body, trace).await
+        self.door.answer(&parts, body, exchange).await
     }
 }
 

@@ -339,6 +339,7 @@ impl ServeArgs {
             max_input_size: self.http.http_max_input_size,
             header_forward_pattern: self.http.header_forward_pattern().cloned(),
             restricted_apis: self.http.restricted_apis.clone(),
+            logs_access: self.logging.access_log,
             ..HttpOptions::default()
         })
     }
@@ -361,6 +362,7 @@ impl ServeArgs {
             keepalive: self.grpc.keepalive(),
             tls: self.grpc.tls(),
             restricted_protocols: self.grpc.restricted_apis.clone(),
+            logs_access: self.logging.access_log,
             ..GrpcOptions::default()
         })
     }
@@ -423,6 +425,7 @@ impl ServeArgs {
             thread_count: usize::try_from(thread_count).unwrap_or(usize::MAX),
             max_input_size: self.http.http_max_input_size,
             restricted_apis: self.http.restricted_apis.clone(),
+            logs_access: self.logging.access_log,
             ..HttpOptions::default()
         }
     }

@@ -201,7 +201,8 @@ impl Copies {
             }
         };
         let next = self.count_response(outcome, Some(output_start_ns));
-        values::log_refusal(self.responder.send(Some(response), ResponseFlags::NONE));
+        let sent = self.responder.send(Some(response), ResponseFlags::NONE);
+        values::log_refusal(&self.responder, sent);
         next
     }
 }

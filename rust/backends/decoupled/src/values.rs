@@ -71,18 +71,23 @@ pub(crate) fn send(
             return false;
         }
     };
-    log_refusal(sent);
+    log_refusal(responder, sent);
     true
 }
 
 /// Ends a request with flags alone.
 pub(crate) fn end(responder: &Responder) {
-    log_refusal(responder.send(None, ResponseFlags::FINAL));
+    log_refusal(responder, responder.send(None, ResponseFlags::FINAL));
 }
 
-pub(crate) fn log_refusal(sent: Result<()>) {
+/// Logs that a response was not taken.
+pub(crate) fn log_refusal(responder: &Responder, sent: Result<()>) {
     if let Err(error) = sent {
-        log::error!("failed to send a response: {}", error.message());
+        log::error!(
+            "{}failed to send a response: {}",
+            responder.log_prefix(),
+            error.message()
+        );
     }
 }
 

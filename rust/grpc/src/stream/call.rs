@@ -18,6 +18,7 @@ use super::order::Ticket;
 use super::queue::{StreamLimits, StreamQueue};
 use super::sink::StreamSink;
 use super::writer::StreamWriter;
+use crate::call_notes::{StreamAccess, StreamEntry};
 use crate::codec::{InferRequest, decode_infer_request};
 use crate::compression::Encoding;
 use crate::drain::Drain;
@@ -44,6 +45,8 @@ pub(crate) struct StreamCall {
     shared: Arc<StreamShared>,
     headers: HeaderMap,
     encoding: Encoding,
+    /// Where requests are told in the access log.
+    access: Option<StreamAccess>,
     queue: Arc<StreamQueue>,
 }
 
@@ -54,6 +57,7 @@ impl StreamCall {
         shared: &Arc<StreamShared>,
         headers: HeaderMap,
         encoding: Encoding,
+        access: Option<StreamAccess>,
         body: Incoming,
     ) -> StreamWriter {
         let queue = Arc::new(StreamQueue::new(shared.limits));
@@ -64,6 +68,7 @@ impl StreamCall {
             shared: Arc::clone(shared),
             headers,
             encoding,
+            access,
             queue: Arc::clone(&queue),
         };
         let reader = task::spawn(async move {
@@ -109,6 +114,8 @@ impl StreamCall {
             .as_ref()
             .is_ok_and(|model| model.config().is_decoupled);
         let ticket = self.queue.open(is_decoupled);
+        // Until it is known which inference it is.
+        let mut entry = StreamEntry::default();
         let started = model.map_err(Refusal::from).and_then(|model| {
             let traces = self.shared.server.traces();
             let trace = trace.received(traces, model.name(), |name| {
@@ -116,9 +123,11 @@ impl StreamCall {
             });
             let mut request = infer::build_request(&self.shared.server, model, &call, message)?;
             request.set_trace(trace.clone());
-            self.infer(ticket, request, &call, trace)
+            entry = StreamEntry::begin(self.access.as_ref(), &request);
+            self.infer(ticket, request, &call, trace, entry.clone())
         });
         if let Err(Refusal { error, request }) = started {
+            entry.or_begin(self.access.as_ref()).note_error(&error);
             let response = Response::failed(&names(&call), error, None);
             self.queue.respond(ticket, Some(response), true);
             // Only now: as it goes it answers for itself, but it has been answered.
@@ -141,6 +150,7 @@ impl StreamCall {
         mut request: Box<InferenceRequest>,
         call: &InferRequest<'_>,
         trace: Option<Arc<InferenceTrace>>,
+        access: StreamEntry,
     ) -> Result<(), Refusal> {
         let forward = Forward {
             pattern: self.shared.header_forward.as_deref(),
@@ -155,6 +165,7 @@ impl StreamCall {
             names: names(call),
             is_decoupled: request.model().config().is_decoupled,
             trace,
+            access,
             classified,
             wants_empty_final: parameters::wants_empty_final(&call.parameters),
             has_responded: AtomicBool::new(false),

@@ -9,6 +9,7 @@ use tritongw_types::{Error, ParameterValue};
 use super::encode::{RequestNames, Response};
 use super::order::Ticket;
 use super::queue::StreamQueue;
+use crate::call_notes::StreamEntry;
 use crate::infer::Classified;
 
 /// By which clients see that a request has had its last response (P151, G4.10).
@@ -25,6 +26,7 @@ pub(super) struct StreamSink {
     pub(super) has_responded: AtomicBool,
     pub(super) classified: Classified,
     pub(super) trace: Option<Arc<InferenceTrace>>,
+    pub(super) access: StreamEntry,
 }
 
 impl StreamSink {
@@ -65,7 +67,10 @@ impl ResponseSink for StreamSink {
                 self.has_responded.store(true, Ordering::Relaxed);
                 self.classify(&mut response);
                 Some(match response.error() {
-                    Some(error) => Response::failed(&self.names, error.clone(), Some(is_final)),
+                    Some(error) => {
+                        self.access.note_error(error);
+                        Response::failed(&self.names, error.clone(), Some(is_final))
+                    }
                     None => {
                         response.add_parameter(FINAL_RESPONSE, ParameterValue::Bool(is_final));
                         Response::Inferred(response, self.trace.clone())

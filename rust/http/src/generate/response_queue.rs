@@ -108,8 +108,11 @@ impl ResponseQueue {
     }
 
     fn overflow(&self) {
-        log::warn!("cancelled a request whose client does not read its responses");
         if let Some(responder) = self.responder.get().and_then(Weak::upgrade) {
+            log::warn!(
+                "{}cancelled, since its client does not read its responses",
+                responder.log_prefix()
+            );
             responder.cancel();
         }
     }

@@ -11,7 +11,6 @@ use std::time::Duration;
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Response, StatusCode, Uri};
 use tokio::sync::oneshot;
-use tritongw_engine::trace::DoorTrace;
 use tritongw_engine::{ModelArchive, ModelLoad, ModelMapping, Server};
 use tritongw_types::{Error, ErrorCode, Result, SafeName};
 
@@ -19,6 +18,7 @@ use super::hosted_models::{HostedModel, HostedModels};
 use super::out_of_memory::status_of;
 use crate::body::RequestBody;
 use crate::door::Door;
+use crate::exchange::Exchange;
 use crate::json::Writer;
 use crate::offload;
 use crate::refusal::Refusal;
@@ -205,7 +205,7 @@ impl MultiModel {
         key: &str,
         parts: &Parts,
         body: &mut RequestBody<'_>,
-        trace: &mut DoorTrace,
+        exchange: &mut Exchange,
     ) -> Result<Response<ResponseBody>, Refusal> {
         let Some(model) = self.models.get(key) else {
             return Ok(unknown());
@@ -214,7 +214,7 @@ impl MultiModel {
         parts.uri = Uri::try_from(model_path(&model.name, "infer")).map_err(|source| {
             Error::invalid_arg(format!("'{key}' is no name of a model")).with_source(source)
         })?;
-        match door.answer(&parts, body, trace).await {
+        match door.answer(&parts, body, exchange).await {
             Err(Refusal::Error(error)) => {
                 Ok(response::error_text(status_of(&error), error.message()))
             }

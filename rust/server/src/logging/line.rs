@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use log::kv::{Key, Value, VisitSource};
 use log::{Level, Record};
 use tritongw_engine::LogFormat;
 
@@ -74,14 +75,31 @@ impl LineFormat {
             Level::Debug | Level::Trace => "VERBOSE",
         };
         let (time, micros) = (Moment::of(now).iso8601(), now.subsec_micros());
-        format!(
+        let mut line = format!(
             "{{\"time\":\"{time}.{micros:06}Z\",\"level\":\"{level}\",\"pid\":{},\
-             \"file\":{},\"line\":{},\"message\":{}}}\n",
+             \"file\":{},\"line\":{},\"message\":{}",
             self.pid,
             quote(file(record)),
             record.line().unwrap_or(0),
             quote(message)
-        )
+        );
+        // Writing to a text cannot fail.
+        let _ = record.key_values().visit(&mut Members(&mut line));
+        line.push_str("}\n");
+        line
+    }
+}
+
+/// Adds the values of a record as members of a JSON object.
+struct Members<'a>(&'a mut String);
+
+impl<'kvs> VisitSource<'kvs> for Members<'_> {
+    fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), log::kv::Error> {
+        let text = value.to_string();
+        let is_number = value.to_i64().is_some() || value.to_u64().is_some();
+        let text = if is_number { text } else { quote(&text) };
+        self.0.push_str(&format!(",{}:{text}", quote(key.as_str())));
+        Ok(())
     }
 }
 

@@ -39,6 +39,14 @@ pub(crate) struct LoggingArgs {
     #[arg(long, default_value = "default", value_name = "string", value_parser = log_format)]
     log_format: LogFormat,
 
+    /// Writes an INFO line for each request: who asked for what, the answer's status, how long it
+    /// took, and of an inference model and id. Triton has no such lines.
+    #[arg(
+        long, default_value = "false", value_name = "boolean", value_parser = value::boolean,
+        action = ArgAction::Set
+    )]
+    pub(crate) access_log: bool,
+
     /// File that takes all lines in place of the console.
     #[arg(long, value_name = "string")]
     log_file: Option<String>,
