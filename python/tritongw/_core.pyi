@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The Rust core of tritongw; import what you need from ``tritongw`` instead."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Never, final
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 from typing_extensions import Buffer, CapsuleType
+
+from tritongw.testing._exchange import ModelRequest
 
 def main(argv: Sequence[str]) -> int:
     """Run a command line and return the exit status of the process."""
@@ -252,6 +254,37 @@ class Logger:
     @staticmethod
     def log_verbose(message: str) -> None:
         """Write a line that shows only if the server is told to be verbose."""
+
+@final
+class StandaloneModel:
+    """A loaded model that executes in the caller's thread, without a server."""
+
+    def __new__(
+        cls,
+        execute: Callable[[list[Any]], Any],
+        instance_name: str,
+        is_decoupled: bool,
+        outputs: Sequence[str],
+    ) -> StandaloneModel: ...
+    def execute(self, requests: Sequence[ModelRequest]) -> StandaloneBatch:
+        """Execute requests as one batch; what failed is among their responses."""
+
+@final
+class StandaloneBatch:
+    """The responses to the requests of one batch."""
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until every request has its last response; return whether all have."""
+
+    def responses(self, index: int) -> list[tuple[InferenceResponse | None, int]]:
+        """Take the responses to the request at ``index``; ``None`` is flags alone."""
+
+def read_model_config(name: str, source: str, text: str, completion: str | None = None) -> str:
+    """Return the complete configuration of a Python model, as JSON.
+
+    ``source`` is a file's name for messages; if that ends in ``.pbtxt`` the text is in protobuf's
+    text format, else it is JSON. ``completion`` is what ``auto_complete_config`` gave.
+    """
 
 def get_input_tensor_by_name(inference_request: InferenceRequest, name: str) -> Tensor | None:
     """Return the input of that name, or ``None``."""

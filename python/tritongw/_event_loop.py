@@ -6,7 +6,7 @@ coroutines wait for. How many batches are under way is the server's to decide.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from tritongw._core import Execution, Inbox, Logger
@@ -68,6 +68,25 @@ class EventLoop:
         self._loop.run_until_complete(self._end_underway())
         if self._failure is not None:
             raise self._failure
+
+    def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """Run one coroutine to its end, where there is no server to serve.
+
+        Parameters
+        ----------
+        coroutine : Coroutine
+            What a coroutine function of the model returned.
+
+        Returns
+        -------
+        Any
+            Its result.
+        """
+        self.use()
+        try:
+            return self._loop.run_until_complete(coroutine)
+        finally:
+            self.leave()
 
     def close(self) -> None:
         """Cancel the tasks that the model left, and close the loop."""

@@ -70,7 +70,42 @@ def load(order: ModelOrder, is_sole: bool) -> LoadedModel:  # noqa: FBT001
 
         # Before the file is imported, so that its breakpoints count.
         _debugger.start(order["debugger"], order["instance_name"])
-    model_class = _import(order, is_sole=is_sole).TritonPythonModel
+    return start(import_class(order, is_sole=is_sole), order)
+
+
+def import_class(order: ModelOrder, *, is_sole: bool) -> Any:
+    """Import a model's file and return its ``TritonPythonModel``.
+
+    Parameters
+    ----------
+    order : ModelOrder
+        The model.
+    is_sole : bool
+        As for `load`.
+
+    Returns
+    -------
+    type
+        The class.
+    """
+    return _import(order, is_sole=is_sole).TritonPythonModel
+
+
+def start(model_class: Any, order: ModelOrder) -> LoadedModel:
+    """Make an object of a model's class and call ``initialize``.
+
+    Parameters
+    ----------
+    model_class : type
+        The class.
+    order : ModelOrder
+        The model.
+
+    Returns
+    -------
+    LoadedModel
+        Its entry points.
+    """
     if getattr(model_class, "execute", None) is None:
         message = f"Python model {order['model_path']} does not implement `execute` method."
         raise NotImplementedError(message)
@@ -125,13 +160,30 @@ def complete_config(order: ModelOrder) -> str | None:
     str or None
         The configuration as JSON; None if the model does not complete it.
     """
-    module = _import(order, is_sole=True)
+    return completion_of(import_class(order, is_sole=True), order)
+
+
+def completion_of(model_class: Any, order: ModelOrder) -> str | None:
+    """Ask a model's class what configuration it wants.
+
+    Parameters
+    ----------
+    model_class : type
+        The class.
+    order : ModelOrder
+        The model.
+
+    Returns
+    -------
+    str or None
+        As for `complete_config`.
+    """
     # Imported by now if the model uses it at all.
     import json
 
     from triton_python_backend_utils import ModelConfig
 
-    complete = getattr(module.TritonPythonModel, "auto_complete_config", None)
+    complete = getattr(model_class, "auto_complete_config", None)
     if complete is None:
         return None
     completed = complete(ModelConfig(order["model_config"]))

@@ -281,7 +281,15 @@ def served_class(model_file: str) -> type[Any]:
     stamp, config = note.pop("stamp"), note.pop("config")
     source = Source(**note)
 
-    class TargetModel:
+    class Lazily(type):
+        """Looks up in the target's class what the class does not have."""
+
+        def __getattr__(cls, name: str) -> Any:
+            if name.startswith("__"):
+                raise AttributeError(name)
+            return getattr(model_class(source.load()), name)
+
+    class TargetModel(metaclass=Lazily):
         """Imports the target when it is needed."""
 
         @staticmethod

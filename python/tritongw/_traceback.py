@@ -48,4 +48,4 @@ def prints_traceback(function: Callable[P, R]) -> Callable[P, R]:
 def is_ours(file: str) -> bool:
     """Return whether a file is one of those through which user's code is imported and called."""
     is_importing = file.startswith("<frozen importlib") or "/importlib/" in file
-    return is_importing or Path(file).parent == _OURS
+    return is_importing or Path(file).parent in (_OURS, _OURS / "testing")

@@ -12,6 +12,7 @@ mod array;
 mod buffer;
 mod bytes_array;
 mod command;
+mod config;
 mod dlpack;
 mod dtype;
 mod error;
@@ -23,6 +24,7 @@ mod parameters;
 mod request;
 mod response;
 mod sender;
+mod standalone;
 mod tensor;
 mod thread_state;
 mod worker;
@@ -42,6 +44,8 @@ mod _core {
     #[pymodule_export]
     use super::command::main;
     #[pymodule_export]
+    use super::config::read_model_config;
+    #[pymodule_export]
     use super::dtype::{numpy_to_triton_type, triton_to_numpy_type};
     #[pymodule_export]
     use super::error::{TritonError, TritonModelException};
@@ -55,6 +59,8 @@ mod _core {
     use super::response::InferenceResponse;
     #[pymodule_export]
     use super::sender::InferenceResponseSender;
+    #[pymodule_export]
+    use super::standalone::{StandaloneBatch, StandaloneModel};
     #[pymodule_export]
     use super::tensor::{Tensor, get_input_tensor_by_name, get_output_tensor_by_name};
     #[pymodule_export]

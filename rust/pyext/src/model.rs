@@ -60,6 +60,26 @@ impl PythonModel {
         load().map_err(|error| Error::internal(description(py, &host, error)))
     }
 
+    /// Makes a model of its `execute` alone, which is to be finalised by whoever loaded it.
+    ///
+    /// # Errors
+    /// If our own Python code is not there.
+    pub(crate) fn of_function(
+        py: Python<'_>,
+        execute: Py<PyAny>,
+        instance_name: String,
+        is_decoupled: bool,
+    ) -> PyResult<Self> {
+        Ok(Self {
+            instance_name,
+            is_decoupled,
+            execute,
+            finalize: py.None(),
+            event_loop: None,
+            host: py.import(HOST_MODULE)?.unbind(),
+        })
+    }
+
     /// Returns what the model is.
     pub(crate) fn traits(&self) -> ModelTraits {
         ModelTraits {

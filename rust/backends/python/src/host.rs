@@ -115,7 +115,7 @@ pub struct Execution {
 
 impl Execution {
     /// Makes the duty; `end` is called once.
-    pub(crate) fn new(end: impl FnOnce(Result<()>) -> Result<()> + Send + 'static) -> Self {
+    pub fn new(end: impl FnOnce(Result<()>) -> Result<()> + Send + 'static) -> Self {
         Self {
             end: Some(Box::new(end)),
         }
