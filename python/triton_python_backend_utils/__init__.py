@@ -87,7 +87,7 @@ TRITON_STRING_TO_NUMPY: dict[str, type] = {
 
 
 def triton_string_to_numpy(triton_type_string: str) -> type:
-    """Return the NumPy type of a data type of the configuration.
+    """Return the NumPy type of a data type of the configuration (Y081).
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ def triton_string_to_numpy(triton_type_string: str) -> type:
 
 
 def get_input_config_by_name(model_config: Mapping[str, Any], name: str) -> dict[str, Any] | None:
-    """Return the configuration of an input.
+    """Return the configuration of an input (Y079).
 
     Parameters
     ----------
@@ -126,7 +126,7 @@ def get_input_config_by_name(model_config: Mapping[str, Any], name: str) -> dict
 
 
 def get_output_config_by_name(model_config: Mapping[str, Any], name: str) -> dict[str, Any] | None:
-    """Return the configuration of an output.
+    """Return the configuration of an output (Y079).
 
     Parameters
     ----------
@@ -148,7 +148,7 @@ def _find(tensors: list[dict[str, Any]], name: str) -> dict[str, Any] | None:
 
 
 def using_decoupled_model_transaction_policy(model_config: Mapping[str, Any]) -> bool:
-    """Return whether a request to the model may have any number of responses.
+    """Return whether a request to the model may have any number of responses (Y080).
 
     Parameters
     ----------
@@ -192,7 +192,7 @@ class ModelConfig:
         return str(self._model_config["name"])
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the configuration as a dictionary.
+        """Return the configuration as a dictionary (Y072).
 
         Returns
         -------
@@ -202,7 +202,7 @@ class ModelConfig:
         return self._model_config
 
     def set_max_batch_size(self, max_batch_size: int) -> None:
-        """Set the largest batch that the model takes.
+        """Set the largest batch that the model takes (Y073).
 
         Parameters
         ----------
@@ -224,7 +224,7 @@ class ModelConfig:
         self._model_config["max_batch_size"] = max_batch_size
 
     def set_dynamic_batching(self) -> None:
-        """Let the server merge requests into batches.
+        """Let the server merge requests into batches (Y074).
 
         Raises
         ------
@@ -242,7 +242,7 @@ class ModelConfig:
         self._model_config.setdefault("dynamic_batching", {})
 
     def add_input(self, input: Mapping[str, Any]) -> None:
-        """Add an input, or complete the configured one of that name.
+        """Add an input, or complete the configured one of that name (Y075).
 
         Parameters
         ----------
@@ -258,7 +258,7 @@ class ModelConfig:
         self._add("input", input, {"name", "data_type", "dims", "optional"}, allowed)
 
     def add_output(self, output: Mapping[str, Any]) -> None:
-        """Add an output, or complete the configured one of that name.
+        """Add an output, or complete the configured one of that name (Y076).
 
         Parameters
         ----------
@@ -274,7 +274,7 @@ class ModelConfig:
         self._add("output", output, {"name", "data_type", "dims"}, allowed)
 
     def set_model_transaction_policy(self, transaction_policy_dict: Mapping[str, Any]) -> None:
-        """Set whether a request may have any number of responses.
+        """Set whether a request may have any number of responses (Y077).
 
         Parameters
         ----------
