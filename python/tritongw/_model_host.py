@@ -241,11 +241,15 @@ def _import(order: ModelOrder, *, is_sole: bool) -> ModuleType:
     if not path.is_file():
         message = f"Python model file not found in '{path}'"
         raise FileNotFoundError(message)
+    _version_directories.append(version_directory)
+    if not path.is_relative_to(version_directory):
+        # The file of a Python-based backend, which lies with the backend.
+        sys.path.insert(0, str(path.parent))
+        return importlib.import_module(path.stem)
     for directory in (order["model_directory"], order["version_directory"]):
         import_from_sources(Path(directory))
         if str(directory) not in sys.path:
             sys.path.insert(0, str(directory))
-    _version_directories.append(version_directory)
     if is_sole:
         package = version_directory.name
     else:

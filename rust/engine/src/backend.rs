@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 
 use tritongw_config::{InstanceGroupKind, ModelConfig};
@@ -24,6 +24,32 @@ pub type BackendSettings = BTreeMap<String, String>;
 pub trait Backend: Send + Sync {
     /// Returns the name by which a model configuration chooses this backend.
     fn name(&self) -> &str;
+
+    /// Returns whether this backend is meant by `runtime` of a configuration, the file name of a
+    /// backend (R012); empty where the configuration says nothing.
+    fn accepts_runtime(&self, runtime: &str) -> bool {
+        runtime.is_empty() || runtime == format!("libtriton_{}.so", self.name())
+    }
+
+    /// Returns a backend of that name made of the files in `directory`, if this backend can be
+    /// the ground of one (B061). May read files.
+    fn derive(&self, name: &str, directory: &Path) -> Option<Arc<dyn Backend>> {
+        let _ = (name, directory);
+        None
+    }
+
+    /// Returns the file that a derived backend is made of.
+    fn place(&self) -> Option<PathBuf> {
+        None
+    }
+
+    /// Returns the name of the backend that a derived one is made of.
+    fn base(&self) -> Option<&str> {
+        None
+    }
+
+    /// Lets go of what outlives models: the server has ended all of them.
+    fn close(&self) {}
 
     /// Returns a model configuration (canonical JSON) with what the model file itself tells
     /// filled in, or `None` to leave it as it is (M112, M114, M119).

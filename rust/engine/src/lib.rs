@@ -9,6 +9,7 @@
 
 mod access_log;
 pub mod backend;
+mod backend_registry;
 pub mod batch;
 pub mod buffer;
 mod change_tracker;
@@ -59,6 +60,7 @@ pub mod trace;
 mod validation;
 
 pub use access_log::AccessEntry;
+pub use backend_registry::BackendEntry;
 pub use deferral::{defer_dispatch_on_this_thread, dispatch_deferred};
 pub use gathering::{HeldCalls, Inbox, dispatch_soon, gather_on_this_thread};
 pub use instance::ComputeTimings;

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! From a directory of the repository to a loaded model version.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 
 use tritongw_config::{
@@ -11,7 +10,8 @@ use tritongw_config::{
 use tritongw_types::{CName, Error, Result};
 
 use crate::Server;
-use crate::backend::{Backend, BackendSettings, ModelContext};
+use crate::backend::{Backend, ModelContext};
+use crate::backend_registry::BackendRegistry;
 use crate::clock::monotonic_ns;
 use crate::latency_metrics::LatencyMetrics;
 use crate::load_failure::LoadFailure;
@@ -24,9 +24,7 @@ use crate::timer::Timer;
 
 /// Loads models: what all loads share.
 pub(crate) struct Loader {
-    pub(crate) backends: BTreeMap<String, Arc<dyn Backend>>,
-    /// Settings by backend; under the empty name those of every backend.
-    pub(crate) settings: BTreeMap<String, BackendSettings>,
+    pub(crate) backends: Arc<BackendRegistry>,
     pub(crate) is_auto_complete: bool,
     pub(crate) config_name: Option<String>,
     pub(crate) retry_count: u32,
@@ -140,7 +138,7 @@ impl Loader {
             name: CName::new(&directory.name),
             version,
             directory: directory.path.clone(),
-            settings: Arc::new(self.settings_of(backend.name())),
+            settings: Arc::new(self.backends.settings(&*backend, self.is_auto_complete)),
             config: Arc::new(config.clone()),
             is_auto_complete: self.is_auto_complete,
             server: Weak::clone(&self.server),
@@ -153,39 +151,17 @@ impl Loader {
         let latencies = LatencyMetrics::new(&self.metrics, &context.config);
         let statistics = ModelStatistics::new(latencies);
         let timer = self.timer.clone();
-        Model::load(Arc::new(context), &**backend, timer, origin, statistics)
+        Model::load(Arc::new(context), &*backend, timer, origin, statistics)
     }
 
-    fn backend(&self, config: &ModelConfig) -> Result<&Arc<dyn Backend>> {
+    fn backend(&self, config: &ModelConfig) -> Result<Arc<dyn Backend>> {
         if config.backend.is_empty() {
             return Err(Error::unsupported(format!(
                 "model '{}' is an ensemble; ensembles are not available in this version",
                 config.name
             )));
         }
-        self.backends.get(&config.backend).ok_or_else(|| {
-            Error::invalid_arg(format!(
-                "unable to find backend library for backend '{}', try specifying runtime on the \
-                 model configuration.",
-                config.backend
-            ))
-        })
-    }
-
-    fn settings_of(&self, backend: &str) -> BackendSettings {
-        let mut settings = BackendSettings::from([
-            (
-                "auto-complete-config".into(),
-                self.is_auto_complete.to_string(),
-            ),
-            ("min-compute-capability".into(), "6.000000".into()),
-            ("default-max-batch-size".into(), "4".into()),
-        ]);
-        for name in ["", backend] {
-            let given = self.settings.get(name).into_iter().flatten();
-            settings.extend(given.map(|(key, value)| (key.clone(), value.clone())));
-        }
-        settings
+        self.backends.find(&config.backend, &config.runtime)
     }
 }
 

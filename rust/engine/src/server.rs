@@ -12,6 +12,7 @@ use std::time::Duration;
 use tritongw_types::{Error, Result};
 
 use crate::backend::{Backend, BackendSettings};
+use crate::backend_registry::{BackendEntry, BackendRegistry};
 use crate::clock::monotonic_ns;
 use crate::host_metrics::HostMeter;
 use crate::lifecycle::ModelLifecycle;
@@ -86,6 +87,8 @@ pub struct ServerOptions {
     pub allows_client_shm: bool,
     /// Settings by backend; under the empty name those of every backend (C083).
     pub backend_settings: BTreeMap<String, BackendSettings>,
+    /// Where backends lie that are not part of the server (C082), if there are such.
+    pub backend_directory: Option<PathBuf>,
     /// How to trace requests (C081).
     pub trace: TraceOptions,
     /// What is logged; the log reads it too.
@@ -112,6 +115,7 @@ impl Default for ServerOptions {
             load_retry_count: 0,
             allows_client_shm: false,
             backend_settings: BTreeMap::new(),
+            backend_directory: None,
             trace: TraceOptions::default(),
             log: Arc::default(),
             metrics: MetricsOptions::default(),
@@ -124,6 +128,7 @@ pub struct Server {
     id: String,
     is_strict_readiness: bool,
     shared_memory: SharedMemoryManager,
+    backends: Arc<BackendRegistry>,
     lifecycle: Arc<ModelLifecycle>,
     manager: Arc<ModelRepositoryManager>,
     // Set once, if there is something to follow.
@@ -159,11 +164,14 @@ impl Server {
             load_thread_count: options.load_thread_count,
             reload: options.reload.clone(),
         };
-        let named = |backend: Arc<dyn Backend>| (backend.name().to_owned(), backend);
+        let backends = Arc::new(BackendRegistry::new(
+            backends,
+            options.backend_settings,
+            options.backend_directory,
+        ));
         let server = Arc::new_cyclic(|server| {
             let loader = Loader {
-                backends: backends.into_iter().map(named).collect(),
-                settings: options.backend_settings,
+                backends: Arc::clone(&backends),
                 is_auto_complete: options.is_auto_complete,
                 config_name: options.model_config_name,
                 retry_count: options.load_retry_count,
@@ -178,6 +186,7 @@ impl Server {
                 id: options.id,
                 is_strict_readiness: options.is_strict_readiness,
                 shared_memory: SharedMemoryManager::new(options.allows_client_shm),
+                backends,
                 lifecycle,
                 manager,
                 pollers: OnceLock::new(),
@@ -239,6 +248,11 @@ impl Server {
     /// Returns the names of the protocol extensions (P044).
     pub fn extensions(&self) -> &'static [&'static str] {
         &EXTENSIONS
+    }
+
+    /// Returns the backends of the server, then those found in the backend directory (B063).
+    pub fn backends(&self) -> Vec<BackendEntry> {
+        self.backends.index()
     }
 
     /// Returns the memory that clients share with the server.
@@ -441,6 +455,7 @@ impl Server {
         }
         let deadline_ns = deadline_ns.saturating_add(nanoseconds(ENDING_TIME));
         self.lifecycle.retirements().wait_until(deadline_ns);
+        self.backends.close();
         self.traces.stop();
     }
 }

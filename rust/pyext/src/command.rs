@@ -19,6 +19,7 @@ pub(crate) fn main(py: Python<'_>, argv: Vec<OsString>) -> PyResult<i32> {
     let embedding = Embedding {
         python: PythonBackendConfig {
             worker_command: python_command(py, "tritongw.worker")?,
+            environment_command: python_command(py, "tritongw._environment")?,
             in_process: Some(Arc::new(Interpreter)),
         },
         model_writer: python_command(py, "tritongw._targets")?,

@@ -300,6 +300,7 @@ impl ServeArgs {
             load_thread_count: self.repository.load_thread_count(),
             load_retry_count: self.repository.model_load_retry_count,
             backend_settings: self.backend_settings(),
+            backend_directory: Some(self.backend.backend_directory.clone()),
             allows_client_shm: self.device.allow_client_shm,
             log,
             metrics: self.metrics_options(),

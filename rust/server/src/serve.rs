@@ -77,12 +77,8 @@ pub(crate) fn run(mut args: Box<ServeArgs>, embedding: Embedding) -> Result<(), 
         Arc::new(OnnxRuntimeBackend::new(embedding.onnxruntime)),
         Arc::new(PythonBackend::new(embedding.python)),
     ];
-    let names: Vec<_> = backends
-        .iter()
-        .map(|backend| backend.name().to_owned())
-        .collect();
     let server = Server::new(server_options(args, log)?, backends)?;
-    startup_tables::log_all(args, &server, &names);
+    startup_tables::log_all(args, &server);
     if !server.has_loaded_all() {
         let error = Error::internal("failed to load all models");
         if args.repository.exit_on_error {

@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What Triton prints once models are loaded: agents, backends, models, options (C011).
 
-use tritongw_engine::{ModelControlMode, ModelVersionIndex, Server};
+use tritongw_engine::{BackendEntry, ModelControlMode, ModelVersionIndex, Server};
 
 use crate::logging::TABLE_TARGET;
 use crate::options::{RateLimitMode, ServeArgs};
 use crate::table;
 
 /// Logs the four tables in Triton's order.
-pub(crate) fn log_all(args: &ServeArgs, server: &Server, backends: &[String]) {
+pub(crate) fn log_all(args: &ServeArgs, server: &Server) {
     log_table(&["Repository Agent", "Path"], &[]);
     log_table(
         &["Backend", "Path", "Config"],
-        &backend_rows(args, backends),
+        &backend_rows(args, &server.backends()),
     );
     log_table(
         &["Model", "Version", "Status"],
@@ -25,14 +25,15 @@ fn log_table(header: &[&str], rows: &[Vec<String>]) {
     log::info!(target: TABLE_TARGET, "{}", table::render(header, rows));
 }
 
-/// Every backend is part of the server, so that its place is no path.
-fn backend_rows(args: &ServeArgs, backends: &[String]) -> Vec<Vec<String>> {
+/// The place of a backend that is part of the server is no path.
+fn backend_rows(args: &ServeArgs, backends: &[BackendEntry]) -> Vec<Vec<String>> {
     let settings = args.backend.backend_settings();
-    let row = |name: &String| {
+    let row = |backend: &BackendEntry| {
+        let base = backend.base.as_deref().unwrap_or_default();
         let mut config = serde_json::Map::new();
         let auto_complete = (!args.is_strict_model_config()).to_string();
         config.insert("auto-complete-config".to_owned(), auto_complete.into());
-        for (key, value) in ["", name]
+        for (key, value) in ["", base, &backend.name]
             .iter()
             .filter_map(|scope| settings.get(*scope))
             .flatten()
@@ -40,7 +41,11 @@ fn backend_rows(args: &ServeArgs, backends: &[String]) -> Vec<Vec<String>> {
             config.insert(key.clone(), value.clone().into());
         }
         let config = serde_json::json!({ "cmdline": config });
-        vec![name.clone(), "<built-in>".to_owned(), config.to_string()]
+        let place = match &backend.place {
+            Some(path) => path.display().to_string(),
+            None => "<built-in>".to_owned(),
+        };
+        vec![backend.name.clone(), place, config.to_string()]
     };
     backends.iter().map(row).collect()
 }

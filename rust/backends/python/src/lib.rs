@@ -6,9 +6,8 @@
 //! parameter `TRITONGW_PYTHON_HOST` with the value `in_process` runs in the interpreter that runs
 //! the server instead: lowest latency, GIL and crashes shared. `model.py` cannot tell.
 //!
-//! Settings (`--backend-config=python,<name>=<value>`): `stub-timeout-seconds`, how long a worker
-//! may take to load its model and to leave, 30 by default; `slab-byte-size`, the address space of
-//! each slab, 8 GiB by default.
+//! Settings (`--backend-config=python,<name>=<value>`) and the parameters of a model that concern
+//! its workers are read in `settings`; `docs/python-models.md` lists them.
 //!
 //! Requests travel to a worker, and responses back, as frames in two rings of shared memory
 //! (`shared::ring`); large tensors lie in slabs, memfds that both sides map. The server receives
@@ -24,6 +23,7 @@
 mod backend;
 pub mod host;
 mod server;
+mod settings;
 mod shared;
 pub mod worker;
 

@@ -4,12 +4,16 @@
 pub(crate) mod concurrency;
 pub(crate) mod connection;
 pub(crate) mod conversation;
+pub(crate) mod cores;
 pub(crate) mod encode;
+pub(crate) mod environment;
+mod execution_clock;
 pub(crate) mod in_process;
 pub(crate) mod input_slab;
 pub(crate) mod model;
 pub(crate) mod open_batch;
 pub(crate) mod outputs;
+mod private_directory;
 pub(crate) mod process;
 pub(crate) mod receiver;
 pub(crate) mod supervisor;

@@ -7,6 +7,7 @@ pub(crate) mod descriptor;
 pub(crate) mod free_list;
 #[cfg(test)]
 mod fuzz;
+pub(crate) mod limits;
 pub(crate) mod memory;
 pub(crate) mod message;
 pub(crate) mod ring;

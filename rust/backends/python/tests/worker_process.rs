@@ -218,6 +218,7 @@ impl Fixture {
                 .into_iter()
                 .chain(arguments)
                 .collect(),
+            environment_command: Vec::new(),
             in_process: None,
         });
         let options = ServerOptions {

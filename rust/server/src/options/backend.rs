@@ -15,7 +15,7 @@ const REPOSITORY_AGENT_DIRECTORY: &str = "/opt/tritonserver/repoagents";
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Backend")]
 pub(crate) struct BackendArgs {
-    /// Directory with backend libraries.
+    /// Directory with backends, each in a directory of its name that holds a model.py.
     #[arg(
         long,
         default_value = BACKEND_DIRECTORY,
@@ -49,10 +49,6 @@ impl RepositoryAgentArgs {
 }
 
 impl BackendArgs {
-    pub(super) fn is_directory_given(&self) -> bool {
-        self.backend_directory != Path::new(BACKEND_DIRECTORY)
-    }
-
     /// Returns the settings of each backend named, and under the empty name those of all (C083).
     pub(crate) fn backend_settings(&self) -> BTreeMap<String, BackendSettings> {
         let mut backends: BTreeMap<String, BackendSettings> = BTreeMap::new();

@@ -22,9 +22,6 @@ const UNAVAILABLE: &[Unavailable] = &[
     warn("cuda-virtual-address-size", |args| {
         !args.device.cuda_virtual_address_sizes().is_empty()
     }),
-    warn("backend-directory", |args| {
-        args.backend.is_directory_given()
-    }),
     warn("repoagent-directory", |args| {
         args.repository_agent.is_directory_given()
     }),

@@ -10,9 +10,11 @@ use std::thread::ThreadId;
 use parking_lot::Mutex;
 use tritongw_config::ModelConfig;
 use tritongw_engine::batch::Batch;
+use tritongw_engine::clock::monotonic_ns;
 use tritongw_types::{Error, Result};
 
 use super::encode::{HeldInputs, write_batch};
+use super::execution_clock::ExecutionClock;
 use super::input_slab::InputSlab;
 use super::open_batch::{BatchKind, ComputeSpan, OpenBatch};
 use crate::host::ModelTraits;
@@ -39,6 +41,8 @@ struct Underway {
     batches: HashMap<u64, Entry>,
     last_id: u64,
     is_closed: bool,
+    // Where executions are limited in time.
+    clock: Option<ExecutionClock>,
 }
 
 struct Entry {
@@ -71,6 +75,23 @@ impl Connection {
             underway: Mutex::default(),
             is_dead: AtomicBool::new(false),
             receiver: OnceLock::new(),
+        }
+    }
+
+    /// Keeps account of how long executions take, for [`Self::oldest_execution`].
+    pub(crate) fn watch_executions(&self) {
+        self.underway.lock().clock = Some(ExecutionClock::new(self.traits.is_concurrent));
+    }
+
+    /// Returns the batch that has been executing for the longest time, and since when.
+    pub(crate) fn oldest_execution(&self) -> Option<(u64, u64)> {
+        self.underway.lock().clock.as_ref()?.oldest()
+    }
+
+    /// Notes that the worker has executed a batch.
+    pub(crate) fn note_executed(&self, id: u64) {
+        if let Some(clock) = &mut self.underway.lock().clock {
+            clock.end(id, monotonic_ns());
         }
     }
 
@@ -109,6 +130,7 @@ impl Connection {
         let pushed = self.push(descriptor, scratch);
         if let Err(error) = pushed {
             self.take(id);
+            self.note_executed(id);
             let message = format!("failed to send a batch to '{}'", self.instance_name);
             let error = Error::internal(message).with_source(error);
             open.executed(Err(error.clone()), ComputeSpan::default());
@@ -160,6 +182,9 @@ impl Connection {
         }
         underway.last_id += 1;
         let id = underway.last_id;
+        if let Some(clock) = &mut underway.clock {
+            clock.begin(id, monotonic_ns());
+        }
         let open = Arc::new(OpenBatch::take(batch, kind));
         underway.batches.insert(
             id,

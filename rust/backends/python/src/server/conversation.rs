@@ -41,8 +41,17 @@ pub(super) struct Deadline(u64);
 
 impl Deadline {
     pub(super) fn after(timeout: Duration) -> Self {
+        Self::from(monotonic_ns(), timeout)
+    }
+
+    /// Returns the moment `timeout` after `start_ns`.
+    pub(super) fn from(start_ns: u64, timeout: Duration) -> Self {
         let nanoseconds = u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX);
-        Self(monotonic_ns().saturating_add(nanoseconds))
+        Self(start_ns.saturating_add(nanoseconds))
+    }
+
+    pub(super) fn is_over(self) -> bool {
+        self.remaining().is_zero()
     }
 
     fn remaining(self) -> Duration {

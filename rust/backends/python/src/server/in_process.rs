@@ -19,19 +19,26 @@ use super::input_slab::{InputSlab, SlabRequestMemory};
 use super::open_batch::{BatchKind, ComputeSpan, OpenBatch};
 use crate::backend::instance_source;
 use crate::host::{
-    BatchReply, Execution, HostBatch, HostResponse, HostedModel, InProcessHost, ModelTraits,
+    BatchReply, Execution, HostBatch, HostResponse, HostedModel, InProcessHost, ModelSource,
+    ModelTraits,
 };
 
 /// One model version in this process.
 pub(crate) struct InProcessModel {
     host: Arc<dyn InProcessHost>,
+    source: ModelSource,
     input_slab: Arc<InputSlab>,
 }
 
 impl InProcessModel {
-    pub(crate) fn new(host: Arc<dyn InProcessHost>, slab_size: usize) -> Result<Self> {
+    pub(crate) fn new(
+        host: Arc<dyn InProcessHost>,
+        source: ModelSource,
+        slab_size: usize,
+    ) -> Result<Self> {
         Ok(Self {
             host,
+            source,
             input_slab: InputSlab::new(slab_size)?,
         })
     }
@@ -39,7 +46,7 @@ impl InProcessModel {
 
 impl BackendModel for InProcessModel {
     fn create_instance(&self, instance: &Arc<InstanceContext>) -> Result<Box<dyn BackendInstance>> {
-        let hosted = self.host.load(&instance_source(instance))?;
+        let hosted = self.host.load(&instance_source(&self.source, instance))?;
         let traits = hosted.traits();
         let placement = if traits.is_concurrent {
             placement_of_coroutines(&instance.model.config)?

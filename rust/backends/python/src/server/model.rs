@@ -16,9 +16,13 @@ use tritongw_types::{Error, Result};
 
 use super::concurrency::placement_of_coroutines;
 use super::connection::{BatchContext, not_healthy};
+use super::cores::CoreTable;
+use super::environment::WorkerLaunch;
 use super::input_slab::{InputSlab, SlabRequestMemory};
-use super::supervisor::{CurrentConnection, Supervisor, WorkerSettings};
+use super::supervisor::{CurrentConnection, Supervisor};
 use crate::backend::instance_source;
+use crate::host::ModelSource;
+use crate::settings::WorkerSettings;
 use crate::shared::wake::{self, Waker};
 
 /// Requests that a model's only worker is sent at once, where they do not wait for others to form
@@ -30,24 +34,31 @@ const MAX_INFLIGHT_AMONG_MANY: u32 = 2;
 
 /// One model version in worker processes.
 pub(crate) struct WorkerModel {
-    settings: WorkerSettings,
+    args: WorkerModelArgs,
     input_slab: Arc<InputSlab>,
 }
 
+/// What the workers of a model have in common.
+#[derive(Debug)]
+pub(crate) struct WorkerModelArgs {
+    pub(crate) settings: WorkerSettings,
+    pub(crate) launch: WorkerLaunch,
+    /// The model, without an instance.
+    pub(crate) source: ModelSource,
+    /// From which instances take their cores, if they may not use all.
+    pub(crate) cores: Arc<CoreTable>,
+}
+
 impl WorkerModel {
-    pub(crate) fn new(settings: WorkerSettings) -> Result<Self> {
-        let input_slab = InputSlab::new(settings.slab_size)?;
-        Ok(Self {
-            settings,
-            input_slab,
-        })
+    pub(crate) fn new(args: WorkerModelArgs) -> Result<Self> {
+        let input_slab = InputSlab::new(args.settings.slab_size)?;
+        Ok(Self { args, input_slab })
     }
 }
 
 impl BackendModel for WorkerModel {
     fn create_instance(&self, instance: &Arc<InstanceContext>) -> Result<Box<dyn BackendInstance>> {
-        let source = instance_source(instance);
-        let worker = WorkerInstance::start(instance, source, &self.settings, &self.input_slab)?;
+        let worker = WorkerInstance::start(instance, &self.args, &self.input_slab)?;
         Ok(Box::new(worker))
     }
 
@@ -72,8 +83,7 @@ struct WorkerInstance {
 impl WorkerInstance {
     fn start(
         instance: &InstanceContext,
-        source: crate::host::ModelSource,
-        settings: &WorkerSettings,
+        args: &WorkerModelArgs,
         input_slab: &Arc<InputSlab>,
     ) -> Result<Self> {
         let name: Arc<str> = instance.name.as_str().into();
@@ -85,8 +95,14 @@ impl WorkerInstance {
         let current = Arc::new(Mutex::new(None));
         let supervisor = Supervisor {
             instance_name: Arc::clone(&name),
-            settings: settings.clone(),
-            source,
+            settings: args.settings.clone(),
+            launch: args.launch.clone(),
+            cores: args
+                .settings
+                .core_count
+                .map(|count| args.cores.take(count))
+                .transpose()?,
+            source: instance_source(&args.source, instance),
             input_slab: Arc::clone(input_slab),
             current: Arc::clone(&current),
             control: Arc::clone(&instance.control),

@@ -1,21 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 //! One worker process: started with arguments alone, watched by a descriptor, reaped.
 
-use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::process::{Child, Command, ExitStatus};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, ExitStatus};
 use std::sync::Arc;
 
+use rustix::event::{PollFd, PollFlags};
 use rustix::process::{Pid, PidfdFlags, Signal};
 
+use super::conversation::poll;
+use super::environment::WorkerLaunch;
 use crate::shared::control::ControlSocket;
 
-/// A running worker. Dropping it kills it.
+/// A running worker. Dropping it kills it, and the processes it has started.
 #[derive(Debug)]
 pub(crate) struct WorkerProcess {
     child: Child,
-    pidfd: OwnedFd,
+    pid: Pid,
+    pidfd: Arc<OwnedFd>,
+    status: Option<ExitStatus>,
     /// The control socket's end of the server.
     pub(crate) control: Arc<ControlSocket>,
 }
@@ -24,28 +29,27 @@ impl WorkerProcess {
     /// Starts a worker. `label` is its last argument, so that a list of processes tells whose it
     /// is.
     ///
-    /// The worker asks to be killed when the calling thread ends: call this from one that lives
-    /// as long as the worker.
+    /// The worker leads a process group of its own, to which the processes that it starts belong.
     ///
     /// # Errors
     /// If the command cannot be run.
-    pub(crate) fn spawn(command: &[OsString], label: &str) -> io::Result<Self> {
-        let Some((program, arguments)) = command.split_first() else {
-            return Err(io::Error::other("no command is set for Python workers"));
-        };
+    pub(crate) fn spawn(launch: &WorkerLaunch, label: &str) -> io::Result<Self> {
         let (control, theirs) = ControlSocket::pair()?;
-        let mut child = Command::new(program)
-            .args(arguments)
+        let mut child = launch
+            .command()?
             .arg(label)
             // The one descriptor that a worker inherits; it puts /dev/null in its place.
             .stdin(theirs.into_fd())
+            .process_group(0)
             .spawn()?;
         let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
         let pid = pid.ok_or_else(|| io::Error::other("the worker has no process id"))?;
         match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
             Ok(pidfd) => Ok(Self {
                 child,
-                pidfd,
+                pid,
+                pidfd: Arc::new(pidfd),
+                status: None,
                 control: Arc::new(control),
             }),
             Err(error) => {
@@ -67,20 +71,33 @@ impl WorkerProcess {
     }
 
     /// Returns the power to kill the process, for another thread.
-    pub(crate) fn killer(&self) -> io::Result<Killer> {
-        self.pidfd.try_clone().map(Killer)
+    pub(crate) fn killer(&self) -> Killer {
+        Killer(Arc::clone(&self.pidfd))
     }
 
-    /// Waits for the end of the process.
+    /// Waits for the end of the process, and ends those that it leaves behind.
     pub(crate) fn wait(&mut self) -> io::Result<ExitStatus> {
-        self.child.wait()
+        if let Some(status) = self.status {
+            return Ok(status);
+        }
+        poll(
+            &mut [PollFd::from_borrowed_fd(self.pidfd(), PollFlags::IN)],
+            None,
+        )?;
+        // Before it is reaped: until then its number, its group's as well, is nobody else's.
+        kill_group(self.pid);
+        let status = self.child.wait()?;
+        self.status = Some(status);
+        Ok(status)
     }
 }
 
 impl Drop for WorkerProcess {
     fn drop(&mut self) {
-        self.kill();
-        if let Err(error) = self.child.wait() {
+        if self.status.is_none() {
+            self.kill();
+        }
+        if let Err(error) = self.wait() {
             log::error!("failed to wait for worker {}: {error}", self.child.id());
         }
     }
@@ -88,7 +105,7 @@ impl Drop for WorkerProcess {
 
 /// Kills one worker.
 #[derive(Debug)]
-pub(crate) struct Killer(OwnedFd);
+pub(crate) struct Killer(Arc<OwnedFd>);
 
 impl Killer {
     pub(crate) fn kill(&self) {
@@ -100,5 +117,12 @@ fn kill(pidfd: BorrowedFd<'_>) {
     match rustix::process::pidfd_send_signal(pidfd, Signal::KILL) {
         Ok(()) | Err(rustix::io::Errno::SRCH) => {}
         Err(error) => log::error!("failed to kill a worker: {error}"),
+    }
+}
+
+fn kill_group(leader: Pid) {
+    match rustix::process::kill_process_group(leader, Signal::KILL) {
+        Ok(()) | Err(rustix::io::Errno::SRCH) => {}
+        Err(error) => log::error!("failed to kill the processes that a worker left: {error}"),
     }
 }

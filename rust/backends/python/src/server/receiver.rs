@@ -182,6 +182,7 @@ impl Receiver {
             [] => Ok(()),
             payload => Err(read_error(payload)?),
         };
+        self.connection.note_executed(descriptor.batch);
         batch.executed(result, self.span(descriptor));
         if !self.connection.traits().is_concurrent {
             self.free_ns.set(descriptor.compute_end_ns);

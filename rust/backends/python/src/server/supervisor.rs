@@ -7,7 +7,6 @@
 //! every request it held is answered.
 
 use std::cell::Cell;
-use std::ffi::OsString;
 use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -23,33 +22,24 @@ use tritongw_types::{Error, Result};
 
 use super::connection::{Connection, not_healthy};
 use super::conversation::{Conversation, Deadline, Event, poll, write_log};
+use super::cores::CoreShare;
+use super::environment::WorkerLaunch;
 use super::input_slab::InputSlab;
+use super::open_batch::ComputeSpan;
 use super::outputs::OutputSlab;
 use super::process::WorkerProcess;
 use super::receiver::Receiver;
 use crate::host::{ModelSource, ModelTraits};
+use crate::settings::WorkerSettings;
 use crate::shared::channel::ServerChannel;
 use crate::shared::control::{PROTOCOL_VERSION, StartOrder, ToServer, ToWorker};
+use crate::shared::limits::WorkerLimits;
 use crate::shared::wake::Sleeper;
 
 /// Wait before the first restart; doubled for each worker that did not live long.
 const MIN_RESTART_DELAY: Duration = Duration::from_millis(100);
-const MAX_RESTART_DELAY: Duration = Duration::from_secs(10);
 /// A worker that lived this long was sound: the next one is restarted without a long wait.
 const SOUND_LIFE: Duration = Duration::from_secs(10);
-
-/// How workers are run.
-#[derive(Clone, Debug)]
-pub(crate) struct WorkerSettings {
-    /// Program and arguments.
-    pub(crate) command: Vec<OsString>,
-    /// How long a worker may take to load its model.
-    pub(crate) start_timeout: Duration,
-    /// How long it may take to leave, and to load where nobody debugs it (`stub-timeout-seconds`).
-    pub(crate) timeout: Duration,
-    /// Size of each slab.
-    pub(crate) slab_size: usize,
-}
 
 /// The worker of the moment, for those who send to it; `None` between two workers.
 pub(crate) type CurrentConnection = Mutex<Option<Arc<Connection>>>;
@@ -58,6 +48,9 @@ pub(crate) type CurrentConnection = Mutex<Option<Arc<Connection>>>;
 pub(crate) struct Supervisor {
     pub(crate) instance_name: Arc<str>,
     pub(crate) settings: WorkerSettings,
+    pub(crate) launch: WorkerLaunch,
+    /// The cores of the instance, if it may not use all.
+    pub(crate) cores: Option<CoreShare>,
     pub(crate) source: ModelSource,
     pub(crate) input_slab: Arc<InputSlab>,
     pub(crate) current: Arc<CurrentConnection>,
@@ -99,7 +92,7 @@ impl Supervisor {
                 return;
             }
         };
-        let mut delay = MIN_RESTART_DELAY;
+        let mut delay = self.first_delay();
         loop {
             if self.watch(&worker) == Outcome::Stopped {
                 self.shut_down(worker);
@@ -107,7 +100,7 @@ impl Supervisor {
             }
             self.control.set_availability(Availability::Restarting);
             if life(&worker) >= SOUND_LIFE {
-                delay = MIN_RESTART_DELAY;
+                delay = self.first_delay();
             }
             self.bury(worker);
             let Some(next) = self.restart(&mut delay) else {
@@ -126,10 +119,14 @@ impl Supervisor {
         };
         let channel = ServerChannel::new(self.settings.slab_size)
             .map_err(|source| failed("make shared memory for", source))?;
-        let process = WorkerProcess::spawn(&self.settings.command, &self.instance_name)
+        let process = WorkerProcess::spawn(&self.launch, &self.instance_name)
             .map_err(|source| failed("start", source))?;
         let fds = channel.worker_fds(self.input_slab.memory());
-        let order = ToWorker::Serve(start_order(self.source.clone()));
+        let mut limits = self.settings.limits.clone();
+        if let Some(share) = &self.cores {
+            limits.cores = share.cores().to_owned();
+        }
+        let order = ToWorker::Serve(start_order(self.source.clone(), limits));
         process
             .control
             .send(&order, &fds)
@@ -159,6 +156,9 @@ impl Supervisor {
             channel.request_waker,
             channel.response_waker,
         ));
+        if self.settings.execution_timeout.is_some() {
+            connection.watch_executions();
+        }
         let receiver = Receiver {
             connection: Arc::clone(&connection),
             responses: channel.responses,
@@ -166,7 +166,7 @@ impl Supervisor {
             outputs: OutputSlab::new(channel.output_slab, channel.release_flags),
             free_ns: Cell::new(0),
         };
-        let killer = process.killer()?;
+        let killer = process.killer();
         let instance_name = Arc::clone(&self.instance_name);
         let receiver = std::thread::Builder::new()
             .name("py-receiver".to_owned())
@@ -194,10 +194,15 @@ impl Supervisor {
             stop: Some(self.stop.as_fd()),
         };
         loop {
-            match conversation.next(None) {
+            // Before every message: a worker that talks all the time is no less overdue.
+            if self.ends_overdue_execution(worker) {
+                return Outcome::Died;
+            }
+            match conversation.next(self.next_look(worker)) {
                 Ok(Event::Message(message)) => self.hear(worker, message),
                 Ok(Event::Stop) => return Outcome::Stopped,
-                Ok(Event::Exit | Event::Timeout) => return Outcome::Died,
+                Ok(Event::Exit) => return Outcome::Died,
+                Ok(Event::Timeout) => {}
                 Err(error) => {
                     log::error!("killing the worker of '{}': {error}", self.instance_name);
                     worker.process.kill();
@@ -205,6 +210,40 @@ impl Supervisor {
                 }
             }
         }
+    }
+
+    /// Returns when to look at how long an execution has taken. One that begins after this look
+    /// cannot be overdue before the next.
+    fn next_look(&self, worker: &Worker) -> Option<Deadline> {
+        let timeout = self.settings.execution_timeout?;
+        Some(match worker.connection.oldest_execution() {
+            Some((_, start_ns)) => Deadline::from(start_ns, timeout),
+            None => Deadline::after(timeout),
+        })
+    }
+
+    /// Kills a worker that has executed for too long; the requests of the batch learn why.
+    fn ends_overdue_execution(&self, worker: &Worker) -> bool {
+        let Some(timeout) = self.settings.execution_timeout else {
+            return false;
+        };
+        let Some((batch, start_ns)) = worker.connection.oldest_execution() else {
+            return false;
+        };
+        if !Deadline::from(start_ns, timeout).is_over() {
+            return false;
+        }
+        let error = Error::internal(format!(
+            "Execution on '{}' took longer than its limit of {timeout:?}; its process is killed.",
+            self.instance_name
+        ));
+        log::error!("{}", error.message());
+        worker.process.kill();
+        self.control.set_availability(Availability::Restarting);
+        if let Some(batch) = worker.connection.batch(batch) {
+            batch.executed(Err(error), ComputeSpan::default());
+        }
+        true
     }
 
     fn hear(&self, worker: &Worker, message: ToServer) {
@@ -216,16 +255,10 @@ impl Supervisor {
             } => {
                 let batch = worker.connection.batch(batch);
                 let is_cancelled = batch.is_some_and(|batch| batch.is_cancelled(index as usize));
-                let answer = ToWorker::Cancelled {
+                self.answerer(worker)(&ToWorker::Cancelled {
                     token,
                     is_cancelled,
-                };
-                if let Err(error) = worker.process.control.send(&answer, &[]) {
-                    log::warn!(
-                        "failed to answer the worker of '{}': {error}",
-                        self.instance_name
-                    );
-                }
+                });
             }
             ToServer::WaitForRoom {
                 token,
@@ -241,18 +274,29 @@ impl Supervisor {
 
     /// Lets the worker go on with a request once its client keeps up.
     fn tell_when_room(&self, worker: &Worker, token: u64, batch: u64, index: u32) {
-        let control = Arc::clone(&worker.process.control);
-        let instance_name = Arc::clone(&self.instance_name);
-        let resume = move || {
-            if let Err(error) = control.try_send(&ToWorker::Room { token }) {
-                log::warn!("failed to let the worker of '{instance_name}' go on: {error}");
-            }
-        };
+        let answer = self.answerer(worker);
+        let resume = move || answer(&ToWorker::Room { token });
         let batch = worker.connection.batch(batch);
         match batch.and_then(|batch| batch.responder(index as usize)) {
             Some(responder) => responder.when_room(Box::new(resume)),
             // Answered for good: nobody is held back.
             None => resume(),
+        }
+    }
+
+    /// Returns what answers a worker, from any thread, without ever waiting for it: one that asks
+    /// and does not listen to the answers is killed.
+    fn answerer(&self, worker: &Worker) -> impl Fn(&ToWorker) + Send + use<> {
+        let control = Arc::clone(&worker.process.control);
+        let killer = worker.process.killer();
+        let instance_name = Arc::clone(&self.instance_name);
+        move |answer| {
+            if let Err(error) = control.try_send(answer) {
+                log::error!(
+                    "killing the worker of '{instance_name}': failed to answer it: {error}"
+                );
+                killer.kill();
+            }
         }
     }
 
@@ -288,12 +332,16 @@ impl Supervisor {
             if self.is_stopped_within(*delay) {
                 return None;
             }
-            *delay = (*delay * 2).min(MAX_RESTART_DELAY);
+            *delay = (*delay * 2).min(self.settings.restart_delay_limit);
             match self.start() {
                 Ok(worker) => return Some(worker),
                 Err(error) => log::error!("{}", error.message()),
             }
         }
+    }
+
+    fn first_delay(&self) -> Duration {
+        MIN_RESTART_DELAY.min(self.settings.restart_delay_limit)
     }
 
     fn is_stopped_within(&self, delay: Duration) -> bool {
@@ -357,10 +405,11 @@ fn life(worker: &Worker) -> Duration {
 }
 
 /// Returns what a worker is told first.
-pub(crate) fn start_order(source: ModelSource) -> StartOrder {
+pub(crate) fn start_order(source: ModelSource, limits: WorkerLimits) -> StartOrder {
     StartOrder {
         protocol_version: PROTOCOL_VERSION,
         source,
         log_level: log::max_level() as usize,
+        limits,
     }
 }

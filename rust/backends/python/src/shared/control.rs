@@ -15,11 +15,12 @@ use rustix::net::{
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::limits::WorkerLimits;
 use super::memory::SharedMemory;
 use crate::host::{ModelSource, ModelTraits};
 
 /// Changes with every change of frames or messages: a worker may come from another installation.
-pub(crate) const PROTOCOL_VERSION: u32 = 3;
+pub(crate) const PROTOCOL_VERSION: u32 = 4;
 
 /// Longest message that travels in the packet itself; the kernel takes some 200 KiB.
 const PACKET_LIMIT: usize = 64 * 1024;
@@ -47,6 +48,7 @@ pub(crate) struct StartOrder {
     pub(crate) source: ModelSource,
     /// Most verbose level that the server logs, as a number of [`log::LevelFilter`].
     pub(crate) log_level: usize,
+    pub(crate) limits: WorkerLimits,
 }
 
 /// From the worker.
@@ -107,17 +109,26 @@ impl ControlSocket {
         self.0
     }
 
-    /// Sends a short message unless that would have to wait: for threads that must not be held up.
+    /// Sends a message, or fails if that would have to wait: how the server answers, which must
+    /// not be held up by a worker that does not listen.
     pub(crate) fn try_send(&self, message: &impl Serialize) -> io::Result<()> {
-        let text = serde_json::to_vec(message)?;
-        self.send_with(&text, &[], SendFlags::NOSIGNAL | SendFlags::DONTWAIT)
+        self.send_with(message, &[], SendFlags::NOSIGNAL | SendFlags::DONTWAIT)
     }
 
     /// Sends a message with descriptors.
     pub(crate) fn send(&self, message: &impl Serialize, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+        self.send_with(message, fds, SendFlags::NOSIGNAL)
+    }
+
+    fn send_with(
+        &self,
+        message: &impl Serialize,
+        fds: &[BorrowedFd<'_>],
+        flags: SendFlags,
+    ) -> io::Result<()> {
         let text = serde_json::to_vec(message)?;
         if text.len() <= PACKET_LIMIT {
-            return self.send_packet(&text, fds);
+            return self.send_packet(&text, fds, flags);
         }
         let memory = SharedMemory::create("tritongw-message", text.len())?;
         let is_inside = memory.write(0, &text);
@@ -127,14 +138,10 @@ impl ControlSocket {
         })?;
         let mut fds = fds.to_vec();
         fds.push(memory.fd());
-        self.send_packet(&packet, &fds)
+        self.send_packet(&packet, &fds, flags)
     }
 
-    fn send_packet(&self, data: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
-        self.send_with(data, fds, SendFlags::NOSIGNAL)
-    }
-
-    fn send_with(&self, data: &[u8], fds: &[BorrowedFd<'_>], flags: SendFlags) -> io::Result<()> {
+    fn send_packet(&self, data: &[u8], fds: &[BorrowedFd<'_>], flags: SendFlags) -> io::Result<()> {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
         let mut ancillary = SendAncillaryBuffer::new(&mut space);
         if !fds.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(fds)) {
@@ -238,6 +245,14 @@ mod tests {
     }
 
     #[test]
+    fn nobody_waits_for_a_side_that_does_not_listen() {
+        let (ours, _theirs) = ControlSocket::pair().expect("sockets");
+        let sent = (0..100_000).map(|token| ours.try_send(&ToWorker::Room { token }));
+        let error = sent.filter_map(Result::err).next().expect("full at last");
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+    }
+
+    #[test]
     fn the_end_of_the_other_side_is_seen() {
         let (ours, theirs) = ControlSocket::pair().expect("sockets");
         drop(theirs);
@@ -247,16 +262,16 @@ mod tests {
     #[test]
     fn nonsense_is_an_error() {
         let (ours, theirs) = ControlSocket::pair().expect("sockets");
-        theirs.send_packet(b"{\"Nonsense\":1}", &[]).expect("sent");
+        let send = |data: &[u8], fds: &[BorrowedFd<'_>]| {
+            let sent = theirs.send_packet(data, fds, SendFlags::NOSIGNAL);
+            sent.expect("sent");
+        };
+        send(b"{\"Nonsense\":1}", &[]);
         assert!(ours.receive::<ToServer>().is_err());
-        theirs
-            .send_packet(b"{\"Attached\":{\"byte_size\":10}}", &[])
-            .expect("sent");
+        send(b"{\"Attached\":{\"byte_size\":10}}", &[]);
         assert!(ours.receive::<ToServer>().is_err(), "no descriptor");
         let small = SharedMemory::create("small", 4).expect("memory");
-        theirs
-            .send_packet(b"{\"Attached\":{\"byte_size\":10}}", &[small.fd()])
-            .expect("sent");
+        send(b"{\"Attached\":{\"byte_size\":10}}", &[small.fd()]);
         assert!(ours.receive::<ToServer>().is_err(), "cut short");
     }
 }

@@ -92,8 +92,13 @@ impl Link {
             }
         }
         // The server is gone, and nobody is left to answer to. Nothing gentler is sure to end a
-        // process whose threads run foreign code.
-        let _ = rustix::process::kill_process(rustix::process::getpid(), Signal::KILL);
+        // process whose threads run foreign code, and the processes it has started.
+        let this = rustix::process::getpid();
+        let _ = if rustix::process::getpgrp() == this {
+            rustix::process::kill_current_process_group(Signal::KILL)
+        } else {
+            rustix::process::kill_process(this, Signal::KILL)
+        };
     }
 }
 

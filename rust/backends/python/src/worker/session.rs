@@ -40,15 +40,16 @@ pub enum Assignment {
 /// # Errors
 /// If this process was not started by a server of this version.
 pub fn connect() -> io::Result<Assignment> {
-    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+    // The end of the socket tells that the server is gone, and then the whole process group goes
+    // ([`Link::start`]). This wakes a worker that stands still, under a debugger for instance.
+    rustix::process::set_parent_process_death_signal(Some(Signal::CONT))?;
     let socket = ControlSocket::from_fd(take_standard_input()?);
     let Some((message, fds)) = socket.receive::<ToWorker>()? else {
         return Err(io::Error::other("the server is gone"));
     };
-    let link = Link::start(socket)?;
     match message {
         ToWorker::Serve(order) => {
-            let source = accept(order, &link)?;
+            let (source, link) = accept(order, socket)?;
             Ok(Assignment::Serve(WorkerSession::new(
                 source,
                 link,
@@ -56,7 +57,7 @@ pub fn connect() -> io::Result<Assignment> {
             )))
         }
         ToWorker::CompleteConfig(order) => {
-            let source = accept(order, &link)?;
+            let (source, link) = accept(order, socket)?;
             Ok(Assignment::CompleteConfig(ConfigSession { source, link }))
         }
         ToWorker::Cancelled { .. } | ToWorker::Room { .. } => {
@@ -72,14 +73,26 @@ fn take_standard_input() -> io::Result<OwnedFd> {
     Ok(input)
 }
 
-fn accept(order: StartOrder, link: &Arc<Link>) -> io::Result<ModelSource> {
+fn accept(order: StartOrder, socket: ControlSocket) -> io::Result<(ModelSource, Arc<Link>)> {
+    // While there is but one thread.
+    let limited = order.limits.apply();
+    let link = Link::start(socket)?;
     if order.protocol_version != PROTOCOL_VERSION {
         return Err(io::Error::other(
             "the server is of another version of tritongw",
         ));
     }
-    log_to_server(link, order.log_level);
-    Ok(order.source)
+    log_to_server(&link, order.log_level);
+    if let Err(error) = limited {
+        link.tell(&ToServer::Failed {
+            message: format!(
+                "failed to set the limits of '{}': {error}",
+                order.source.instance_name
+            ),
+        })?;
+        return Err(error);
+    }
+    Ok((order.source, link))
 }
 
 /// A worker that only asks the model for its configuration.
