@@ -45,6 +45,18 @@ class Execution:
     def take_requests(self) -> list[InferenceRequest]:
         """Return the requests, once."""
 
+    def send_part(self, part: object) -> bool:
+        """Send what an asynchronous generator has yielded.
+
+        ``False``: call ``wait_for_room`` before the next part.
+        """
+
+    def end_parts(self) -> None:
+        """Say that an asynchronous generator has ended."""
+
+    def wait_for_room(self) -> None:
+        """Block while a client reads more slowly than the model answers."""
+
     def finish(self, returned: object) -> None:
         """Send what ``execute`` returned."""
 
@@ -227,6 +239,36 @@ class InferenceResponseSender:
         """Return whether the client has given the request up."""
 
 @final
+class MetricFamily:
+    """Metrics of one name, told by the server's metrics port. Letting it go ends its metrics."""
+
+    COUNTER: Final[int]
+    GAUGE: Final[int]
+    HISTOGRAM: Final[int]
+
+    def __new__(cls, name: str, description: str, kind: int) -> MetricFamily: ...
+    def Metric(
+        self, labels: dict[str, str] | None = None, buckets: Sequence[float] | None = None
+    ) -> Metric:
+        """Return the metric with these labels; ``buckets`` are the upper bounds of a histogram."""
+
+@final
+class Metric:
+    """One metric of a family: the same for everybody who asks for the same labels."""
+
+    def increment(self, value: float) -> None:
+        """Add to a counter or a gauge."""
+
+    def set(self, value: float) -> None:
+        """Set a gauge."""
+
+    def observe(self, value: float) -> None:
+        """Count a value in a histogram."""
+
+    def value(self) -> float:
+        """Return the value of a counter or a gauge."""
+
+@final
 class Logger:
     """Writes lines to the server's log, with the caller's file and line."""
 
@@ -265,6 +307,7 @@ class StandaloneModel:
         instance_name: str,
         is_decoupled: bool,
         outputs: Sequence[str],
+        is_yielding: bool,
     ) -> StandaloneModel: ...
     def execute(self, requests: Sequence[ModelRequest]) -> StandaloneBatch:
         """Execute requests as one batch; what failed is among their responses."""

@@ -6,24 +6,37 @@ coroutines wait for. How many batches are under way is the server's to decide.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
 from typing import Any
 
 from tritongw._core import Execution, Inbox, Logger
 
 # Batches taken before other callbacks of the loop get their turn.
 _TAKEN_IN_A_ROW = 64
+# More than there are batches under way at once.
+_MAX_WAITING = 1024
 # How long coroutines that are cancelled may take to end.
 _GRACE_S = 10.0
 
 
 class EventLoop:
-    """The loop of one model, on the thread that calls :meth:`serve`."""
+    """The loop of one model, on the thread that calls :meth:`serve`.
+
+    Parameters
+    ----------
+    is_yielding : bool
+        Whether ``execute`` is an asynchronous generator.
+    """
 
     _inbox: Inbox
-    _execute: Callable[[list[Any]], Awaitable[object]]
+    _execute: Callable[[list[Any]], Any]
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_yielding: bool) -> None:
+        self._is_yielding = is_yielding
+        # Threads that wait for clients which read slowly; made when there are such.
+        self._waiting = ThreadPoolExecutor(_MAX_WAITING, "tritongw-room")
         self._loop = asyncio.new_event_loop()
         self._underway: dict[asyncio.Task[None], Execution] = {}
         self._is_flush_planned = False
@@ -38,13 +51,13 @@ class EventLoop:
         """Take back :meth:`use`."""
         asyncio.set_event_loop(None)
 
-    def serve(self, execute: Callable[[list[Any]], Awaitable[object]], inbox: Inbox) -> None:
+    def serve(self, execute: Callable[[list[Any]], Any], inbox: Inbox) -> None:
         """Execute what comes in until the server wants no more, then end what is under way.
 
         Parameters
         ----------
         execute : callable
-            The model's coroutine function.
+            The model's coroutine function or asynchronous generator function.
         inbox : Inbox
             Where batches come from.
 
@@ -98,6 +111,7 @@ class EventLoop:
         self._loop.run_until_complete(self._loop.shutdown_asyncgens())
         self.leave()
         self._loop.close()
+        self._waiting.shutdown(wait=False)
         # It refers to the model, which refers to this.
         self.__dict__.pop("_inbox", None)
 
@@ -130,7 +144,12 @@ class EventLoop:
 
     async def _run(self, execution: Execution) -> None:
         try:
-            returned = await self._execute(execution.take_requests())
+            begun = self._execute(execution.take_requests())
+            if self._is_yielding:
+                await self._send_parts(begun, execution)
+                returned = None
+            else:
+                returned = await begun
         except BaseException as error:
             execution.fail(error)
         else:
@@ -139,6 +158,13 @@ class EventLoop:
             # One wake-up of the server for all that end in this turn of the loop.
             self._is_flush_planned = True
             self._loop.call_soon(self._flush)
+
+    async def _send_parts(self, parts: AsyncGenerator[object, None], execution: Execution) -> None:
+        async with aclosing(parts):
+            async for part in parts:
+                if not execution.send_part(part):
+                    await self._loop.run_in_executor(self._waiting, execution.wait_for_room)
+        execution.end_parts()
 
     def _flush(self) -> None:
         self._is_flush_planned = False

@@ -38,6 +38,7 @@ class ModelOrder(TypedDict):
     instance_kind: str
     device_id: int
     version: int
+    is_decoupled: bool
     debugger: str | None
 
 
@@ -46,6 +47,7 @@ class LoadedModel(NamedTuple):
 
     execute: Callable[[list[Any]], Any]
     finalize: Callable[[], object]
+    is_yielding: bool
     event_loop: EventLoop | None
 
 
@@ -109,10 +111,19 @@ def start(model_class: Any, order: ModelOrder) -> LoadedModel:
     if getattr(model_class, "execute", None) is None:
         message = f"Python model {order['model_path']} does not implement `execute` method."
         raise NotImplementedError(message)
-    if not inspect.iscoroutinefunction(model_class.execute):
+    execute = model_class.execute
+    is_async_generator = inspect.isasyncgenfunction(execute)
+    is_yielding = is_async_generator or inspect.isgeneratorfunction(execute)
+    if is_yielding and not order["is_decoupled"]:
+        message = (
+            f"`execute` of Python model {order['model_path']} yields, which needs the decoupled "
+            "transaction policy."
+        )
+        raise TypeError(message)
+    if not is_async_generator and not inspect.iscoroutinefunction(execute):
         model = _initialized(model_class, order)
-        return LoadedModel(model.execute, _finalize_of(model), None)
-    event_loop = EventLoop()
+        return LoadedModel(model.execute, _finalize_of(model), is_yielding, None)
+    event_loop = EventLoop(is_yielding=is_yielding)
     event_loop.use()
     try:
         model = _initialized(model_class, order)
@@ -120,7 +131,7 @@ def start(model_class: Any, order: ModelOrder) -> LoadedModel:
         event_loop.close()
         raise
     event_loop.leave()
-    return LoadedModel(model.execute, _finalize_of(model), event_loop)
+    return LoadedModel(model.execute, _finalize_of(model), is_yielding, event_loop)
 
 
 def run_to_end(returned: object) -> object:

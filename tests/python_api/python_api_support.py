@@ -113,8 +113,12 @@ class RunningServer:
         """Ask a decoupled model what to do; return its answers, errors as ``error: <text>``."""
         body = json.dumps({"INPUT": text}).encode()
         request = urllib.request.Request(f"{self.url}/v2/models/{model}/generate_stream", body)
-        with urllib.request.urlopen(request, timeout=30) as reply:
-            lines = [line for line in reply.read().decode().split("\n\n") if line]
+        try:
+            with urllib.request.urlopen(request, timeout=30) as reply:
+                lines = [line for line in reply.read().decode().split("\n\n") if line]
+        except urllib.error.HTTPError as error:
+            with error:
+                lines = [error.read().decode()]
         events = [json.loads(line.removeprefix("data: ")) for line in lines]
         return [
             f"error: {event['error']}" if "error" in event else event["OUTPUT"] for event in events

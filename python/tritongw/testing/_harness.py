@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -112,20 +112,24 @@ class ModelHarness:
             "instance_kind": self._instance_kind,
             "device_id": self._device_id,
             "version": self._version,
+            "is_decoupled": False,
             "debugger": None,
         }
         served = self._class(order)
         completion = _model_host.completion_of(served, order)
         order["model_config"] = _core.read_model_config(name, source, text, completion)
         self.config = json.loads(order["model_config"])
+        is_decoupled = pb_utils.using_decoupled_model_transaction_policy(self.config)
+        order["is_decoupled"] = is_decoupled
         loaded = _model_host.start(served, order)
         self.model = getattr(loaded.execute, "__self__", None)
         self._loaded = loaded
         self._standalone = _core.StandaloneModel(
             self._execute,
             order["instance_name"],
-            pb_utils.using_decoupled_model_transaction_policy(self.config),
+            is_decoupled,
             [output["name"] for output in self.config.get("output", [])],
+            loaded.is_yielding,
         )
         return self
 
@@ -238,11 +242,33 @@ class ModelHarness:
         """Call the model, on its event loop if it has one, and note what it raises."""
         try:
             returned = self._loaded.execute(requests)
+            if self._loaded.is_yielding:
+                return self._parts(returned)
             event_loop = self._loaded.event_loop
             return returned if event_loop is None else event_loop.run(returned)
         except BaseException as error:
             self._raised = error
             raise
+
+    def _parts(self, parts: Any) -> Iterator[Any]:
+        """Yield what the model yields, and note what it raises."""
+        event_loop = self._loaded.event_loop
+        try:
+            if event_loop is None:
+                yield from parts
+                return
+            while True:
+                try:
+                    yield event_loop.run(_next_of(parts))
+                except StopAsyncIteration:
+                    return
+        except BaseException as error:
+            self._raised = error
+            raise
+
+
+async def _next_of(parts: AsyncIterator[Any]) -> Any:
+    return await anext(parts)
 
 
 def _request(given: Requested, fields: Mapping[str, Any]) -> Request:

@@ -15,6 +15,7 @@ pub mod buffer;
 mod change_tracker;
 mod classification;
 pub mod clock;
+mod custom_metrics;
 mod deferral;
 mod gathering;
 pub mod header_forward;
@@ -61,6 +62,7 @@ mod validation;
 
 pub use access_log::AccessEntry;
 pub use backend_registry::BackendEntry;
+pub use custom_metrics::{Metric, MetricFamily, MetricKind, MetricRegistry, MetricUpdate};
 pub use deferral::{defer_dispatch_on_this_thread, dispatch_deferred};
 pub use gathering::{HeldCalls, Inbox, dispatch_soon, gather_on_this_thread};
 pub use instance::ComputeTimings;

@@ -109,6 +109,7 @@ pub fn render(server: &Server) -> String {
         server.host().measure().render(&mut text);
     }
     distributions(&mut text, options, &models);
+    server.custom_metrics().render(&mut text);
     text
 }
 
@@ -243,7 +244,7 @@ fn labels(model: &Arc<Model>) -> String {
 }
 
 /// Escapes a label value as the text format demands.
-fn escape(value: &str) -> String {
+pub(crate) fn escape(value: &str) -> String {
     value
         .replace('\\', "\\\\")
         .replace('"', "\\\"")

@@ -14,6 +14,7 @@ use tritongw_types::{Error, Result};
 use crate::backend::{Backend, BackendSettings};
 use crate::backend_registry::{BackendEntry, BackendRegistry};
 use crate::clock::monotonic_ns;
+use crate::custom_metrics::MetricRegistry;
 use crate::host_metrics::HostMeter;
 use crate::lifecycle::ModelLifecycle;
 use crate::loaded_model::LoadedModel;
@@ -138,6 +139,7 @@ pub struct Server {
     traces: TraceManager,
     log: Arc<LogControl>,
     metrics: Arc<MetricsOptions>,
+    custom_metrics: Arc<MetricRegistry>,
     host: HostMeter,
 }
 
@@ -194,6 +196,7 @@ impl Server {
                 is_exiting: AtomicBool::new(false),
                 traces,
                 log: options.log,
+                custom_metrics: Arc::default(),
                 host: HostMeter::new(metrics.interval),
                 metrics,
             }
@@ -224,6 +227,11 @@ impl Server {
 
     pub(crate) fn metrics_options(&self) -> &MetricsOptions {
         &self.metrics
+    }
+
+    /// Returns the metrics that models define (Y085).
+    pub fn custom_metrics(&self) -> &Arc<MetricRegistry> {
+        &self.custom_metrics
     }
 
     pub(crate) fn host(&self) -> &HostMeter {

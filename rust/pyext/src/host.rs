@@ -4,11 +4,12 @@ use std::thread::JoinHandle;
 
 use pyo3::prelude::*;
 use tritongw_backend_python::host::{
-    BatchQueue, BatchSender, HostBatch, HostedModel, InProcessHost, ModelSource, ModelTraits,
-    batch_queue,
+    BatchQueue, BatchSender, HostBatch, HostedModel, InProcessHost, MetricService, ModelSource,
+    ModelTraits, batch_queue,
 };
 use tritongw_types::{Error, Result};
 
+use crate::metrics;
 use crate::model::PythonModel;
 use crate::thread_state;
 
@@ -17,7 +18,12 @@ use crate::thread_state;
 pub(crate) struct Interpreter;
 
 impl InProcessHost for Interpreter {
-    fn load(&self, source: &ModelSource) -> Result<Box<dyn HostedModel>> {
+    fn load(
+        &self,
+        source: &ModelSource,
+        metrics: &Arc<dyn MetricService>,
+    ) -> Result<Box<dyn HostedModel>> {
+        metrics::send_to(Arc::clone(metrics));
         let model = Python::attach(|py| PythonModel::load(py, source, false))?;
         if model.traits().is_concurrent {
             return Ok(Box::new(Looped::start(Arc::new(model))?));

@@ -95,6 +95,16 @@ impl Execution {
         let Some(call) = call else { return Ok(()) };
         self.model.end(call, returned).map_err(|error| gone(&error))
     }
+
+    /// Uses the call; taken out meanwhile, so that no lock is held while Python code runs. Only
+    /// the loop's coroutine of this batch uses it, step by step.
+    fn with_call<T>(&self, use_it: impl FnOnce(&Call) -> PyResult<T>) -> PyResult<T> {
+        let call = self.call.lock().take();
+        let call = call.ok_or_else(|| PyRuntimeError::new_err("the execution has ended"))?;
+        let result = use_it(&call);
+        *self.call.lock() = Some(call);
+        result
+    }
 }
 
 #[pymethods]
@@ -106,6 +116,27 @@ impl Execution {
             Some(requests) => Ok(requests?.into_bound(py)),
             None => Err(PyRuntimeError::new_err("the requests were taken before")),
         }
+    }
+
+    /// Send what an asynchronous generator has yielded; ``False``: call ``wait_for_room`` before
+    /// the next part.
+    fn send_part(&self, part: &Bound<'_, PyAny>) -> PyResult<bool> {
+        self.with_call(|call| {
+            self.model.send_part(call, part)?;
+            Ok(call.outlets.iter().all(|outlet| outlet.has_room()))
+        })
+    }
+
+    /// Say that an asynchronous generator has ended.
+    fn end_parts(&self, py: Python<'_>) -> PyResult<()> {
+        self.with_call(|call| self.model.end_parts(py, call))
+    }
+
+    /// Block while a client reads more slowly than the model answers.
+    fn wait_for_room(&self, py: Python<'_>) -> PyResult<()> {
+        let outlets = self.with_call(|call| Ok(call.outlets.clone()))?;
+        py.detach(|| outlets.iter().for_each(|outlet| outlet.wait_for_room()));
+        Ok(())
     }
 
     /// Send what ``execute`` returned.

@@ -19,6 +19,7 @@ mod error;
 mod host;
 mod inbox;
 mod logger;
+mod metrics;
 mod model;
 mod parameters;
 mod request;
@@ -53,6 +54,8 @@ mod _core {
     use super::inbox::{Execution, Inbox};
     #[pymodule_export]
     use super::logger::Logger;
+    #[pymodule_export]
+    use super::metrics::{Metric, MetricFamily};
     #[pymodule_export]
     use super::request::{InferenceRequest, InferenceTrace, PreferredMemory};
     #[pymodule_export]

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use pyo3::exceptions::PyTypeError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
@@ -27,7 +28,9 @@ pub(crate) struct PythonModel {
     is_decoupled: bool,
     execute: Py<PyAny>,
     finalize: Py<PyAny>,
-    // Where `execute` is a coroutine function.
+    // Whether `execute` is a generator: it gives parts of the answer, one after another.
+    is_yielding: bool,
+    // Where `execute` is a coroutine function, or an asynchronous generator.
     event_loop: Option<Py<PyAny>>,
     host: Py<PyModule>,
 }
@@ -35,7 +38,7 @@ pub(crate) struct PythonModel {
 /// A call of `execute` that has begun.
 pub(crate) struct Call {
     reply: Arc<dyn BatchReply>,
-    outlets: Vec<Arc<Outlet>>,
+    pub(crate) outlets: Vec<Arc<Outlet>>,
     execution: Execution,
 }
 
@@ -53,6 +56,7 @@ impl PythonModel {
                 is_decoupled: source.is_decoupled,
                 execute: loaded.getattr("execute")?.unbind(),
                 finalize: loaded.getattr("finalize")?.unbind(),
+                is_yielding: loaded.getattr("is_yielding")?.extract()?,
                 event_loop: loaded.getattr("event_loop")?.extract()?,
                 host: host.clone().unbind(),
             })
@@ -69,12 +73,14 @@ impl PythonModel {
         execute: Py<PyAny>,
         instance_name: String,
         is_decoupled: bool,
+        is_yielding: bool,
     ) -> PyResult<Self> {
         Ok(Self {
             instance_name,
             is_decoupled,
             execute,
             finalize: py.None(),
+            is_yielding,
             event_loop: None,
             host: py.import(HOST_MODULE)?.unbind(),
         })
@@ -95,7 +101,10 @@ impl PythonModel {
         let (requests, call) = self.begin(py, batch);
         let returned = requests
             .and_then(|requests| self.execute.bind(py).call1((requests,)))
-            .and_then(|returned| self.completed(returned));
+            .and_then(|returned| match self.is_yielding {
+                true => self.send_yielded(&call, &returned),
+                false => self.completed(returned),
+            });
         self.end(call, returned)
     }
 
@@ -164,6 +173,59 @@ impl PythonModel {
         }
         drop(outlets);
         execution.finish(sent)
+    }
+
+    /// Sends what a generator yields until it ends.
+    fn send_yielded<'py>(
+        &self,
+        call: &Call,
+        generator: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = generator.py();
+        for part in generator.try_iter()? {
+            self.send_part(call, &part?)?;
+            let outlets = &call.outlets;
+            py.detach(|| outlets.iter().for_each(|outlet| outlet.wait_for_room()));
+        }
+        self.end_parts(py, call)?;
+        Ok(py.None().into_bound(py))
+    }
+
+    /// Sends one part of the answers: a list with a response or `None` for each request, or a
+    /// response alone where there is one request.
+    ///
+    /// # Errors
+    /// `TypeError` for anything else, and if an answer had ended before.
+    pub(crate) fn send_part(&self, call: &Call, part: &Bound<'_, PyAny>) -> PyResult<()> {
+        let py = part.py();
+        let responses = match part.cast::<PyList>() {
+            Ok(list) => list.iter().collect(),
+            Err(_) => vec![part.clone()],
+        };
+        let is_response =
+            |part: &Bound<'_, PyAny>| part.is_none() || part.is_instance_of::<InferenceResponse>();
+        if responses.len() != call.outlets.len() || !responses.iter().all(is_response) {
+            return Err(PyTypeError::new_err(format!(
+                "execute must yield a list of {} elements, an InferenceResponse or None for each \
+                 request, found {}",
+                call.outlets.len(),
+                part.repr()?
+            )));
+        }
+        for (response, outlet) in responses.iter().zip(&call.outlets) {
+            if let Ok(response) = response.cast::<InferenceResponse>() {
+                outlet.send_part(py, response.get())?;
+            }
+        }
+        call.reply.flush();
+        Ok(())
+    }
+
+    /// Says that no answer of a call has further parts.
+    pub(crate) fn end_parts(&self, py: Python<'_>, call: &Call) -> PyResult<()> {
+        call.outlets
+            .iter()
+            .try_for_each(|outlet| outlet.end_parts(py))
     }
 
     fn described(&self, py: Python<'_>, failure: Failure) -> Error {
@@ -313,6 +375,7 @@ fn order<'py>(py: Python<'py>, source: &ModelSource) -> PyResult<Bound<'py, PyDi
     order.set_item("instance_kind", &source.instance_kind)?;
     order.set_item("device_id", source.device_id)?;
     order.set_item("version", source.version)?;
+    order.set_item("is_decoupled", source.is_decoupled)?;
     order.set_item("debugger", &source.debugger)?;
     Ok(order)
 }

@@ -83,6 +83,31 @@ impl Outlet {
         self.send(py, Some(response), FINAL)
     }
 
+    /// Sends a part of the answer, which the server notices at the next [`Self::flush`].
+    pub(crate) fn send_part(&self, py: Python<'_>, response: &InferenceResponse) -> PyResult<()> {
+        self.note(true, 0)?;
+        self.send(py, Some(response), 0)
+    }
+
+    /// Says that no further part comes, unless that was said.
+    pub(crate) fn end_parts(&self, py: Python<'_>) -> PyResult<()> {
+        if self.state.lock().is_closed {
+            return Ok(());
+        }
+        self.note(false, FINAL)?;
+        self.send(py, None, FINAL)
+    }
+
+    /// Returns whether [`Self::wait_for_room`] would return at once.
+    pub(crate) fn has_room(&self) -> bool {
+        self.reply.has_room(self.index)
+    }
+
+    /// Blocks while the client reads more slowly than the model answers.
+    pub(crate) fn wait_for_room(&self) {
+        self.reply.wait_for_room(self.index);
+    }
+
     /// Checks a sending and notes it (Triton: `ResponseSender::UpdateStateAndCounters`).
     fn note(&self, has_response: bool, flags: u32) -> PyResult<()> {
         let mut state = self.state.lock();

@@ -55,9 +55,12 @@ impl StandaloneModel {
         instance_name: String,
         is_decoupled: bool,
         outputs: Vec<String>,
+        is_yielding: bool,
     ) -> PyResult<Self> {
+        let model =
+            PythonModel::of_function(py, execute, instance_name, is_decoupled, is_yielding)?;
         Ok(Self {
-            model: PythonModel::of_function(py, execute, instance_name, is_decoupled)?,
+            model,
             is_decoupled,
             outputs,
         })
@@ -236,6 +239,10 @@ impl BatchReply for Answers {
     }
 
     fn flush(&self) {}
+
+    fn has_room(&self, _index: usize) -> bool {
+        true
+    }
 
     fn wait_for_room(&self, _index: usize) {}
 

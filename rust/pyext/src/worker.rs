@@ -9,6 +9,7 @@ use tritongw_backend_python::worker::{Assignment, WorkerSession, connect};
 
 use crate::inbox::gone;
 use crate::logger;
+use crate::metrics;
 use crate::model::{PythonModel, complete_config};
 
 /// Do what the server that started this process wants done; return when it wants no more.
@@ -16,8 +17,12 @@ use crate::model::{PythonModel, complete_config};
 pub(crate) fn worker_main(py: Python<'_>) -> PyResult<()> {
     logger::note_server();
     match py.detach(connect)? {
-        Assignment::Serve(session) => serve(py, session),
+        Assignment::Serve(session) => {
+            metrics::send_to(session.metrics());
+            serve(py, session)
+        }
         Assignment::CompleteConfig(session) => {
+            metrics::send_to(session.metrics());
             let result = complete_config(py, session.source());
             Ok(py.detach(|| session.report(result))?)
         }

@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tritongw_config::InstanceGroupKind;
+use tritongw_engine::MetricRegistry;
 use tritongw_engine::backend::{Backend, BackendModel, InstanceContext, ModelContext};
 use tritongw_types::{Error, Result};
 
-use crate::host::{InProcessHost, ModelSource};
+use crate::host::{InProcessHost, MetricDesk, ModelSource};
 use crate::server::conversation::Conversation;
 use crate::server::cores::CoreTable;
 use crate::server::environment::{Environments, WorkerLaunch};
@@ -209,6 +210,7 @@ fn complete_config(
     let conversation = Conversation {
         process: &process,
         stop: None,
+        metrics: &MetricDesk::new(Arc::default()),
     };
     match conversation.answer(&model.name, settings.timeout)? {
         ToServer::Completed { config } => Ok(config),
@@ -234,6 +236,12 @@ fn model_source(model: &ModelContext, model_path: PathBuf) -> ModelSource {
         version: model.version,
         debugger: debugger(model),
     }
+}
+
+/// Returns where the metrics of a model go.
+pub(crate) fn metric_registry(model: &ModelContext) -> Arc<MetricRegistry> {
+    let server = model.server.upgrade();
+    server.map_or_else(Arc::default, |server| Arc::clone(server.custom_metrics()))
 }
 
 /// Returns what a host is told of an instance of the model.

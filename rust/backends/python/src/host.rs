@@ -13,9 +13,11 @@ use smallvec::SmallVec;
 use tritongw_engine::ResponseFlags;
 use tritongw_types::{CorrelationId, DataType, Error, Parameter, Result, Shape};
 
+pub use self::metrics::{MetricDesk, MetricService, NewMetric};
 pub use self::queue::{BatchQueue, BatchSender, batch_queue};
 pub use crate::shared::memory::TensorMemory;
 
+mod metrics;
 mod queue;
 
 /// What a host is told about the model it loads.
@@ -247,6 +249,9 @@ pub trait BatchReply: Send + Sync {
     /// called between two responses. Returns at once if the request was given up.
     fn wait_for_room(&self, index: usize);
 
+    /// Returns whether [`Self::wait_for_room`] would return at once, as far as is known here.
+    fn has_room(&self, index: usize) -> bool;
+
     /// Returns whether the client gave the request up. May block for a moment.
     fn is_cancelled(&self, index: usize) -> bool;
 
@@ -256,11 +261,16 @@ pub trait BatchReply: Send + Sync {
 
 /// Runs Python models in the server's own process.
 pub trait InProcessHost: Send + Sync {
-    /// Loads a model for one instance. The instance executes on one thread of its own.
+    /// Loads a model for one instance, whose metrics go to `metrics`. The instance executes on one
+    /// thread of its own.
     ///
     /// # Errors
     /// Why the model does not load, in Triton's words.
-    fn load(&self, source: &ModelSource) -> Result<Box<dyn HostedModel>>;
+    fn load(
+        &self,
+        source: &ModelSource,
+        metrics: &Arc<dyn MetricService>,
+    ) -> Result<Box<dyn HostedModel>>;
 }
 
 /// One Python model, loaded and initialised; `finalize` is called when it is dropped.

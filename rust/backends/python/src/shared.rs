@@ -10,6 +10,7 @@ mod fuzz;
 pub(crate) mod limits;
 pub(crate) mod memory;
 pub(crate) mod message;
+pub(crate) mod metric_message;
 pub(crate) mod ring;
 pub(crate) mod space;
 pub(crate) mod wake;

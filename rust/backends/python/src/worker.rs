@@ -9,6 +9,7 @@
 //! **Invariant:** when the server is gone the process ends at once, whatever the model does.
 
 mod link;
+mod metrics;
 mod outbox;
 mod output_slab;
 mod session;

@@ -136,6 +136,10 @@ mod tests {
 
         fn wait_for_room(&self, _: usize) {}
 
+        fn has_room(&self, _: usize) -> bool {
+            true
+        }
+
         fn is_cancelled(&self, _: usize) -> bool {
             false
         }

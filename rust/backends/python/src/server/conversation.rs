@@ -10,7 +10,9 @@ use tritongw_types::{Error, Result};
 
 use super::connection::not_healthy;
 use super::process::WorkerProcess;
-use crate::shared::control::{LogLine, ToServer};
+use crate::host::MetricDesk;
+use crate::shared::control::{LogLine, ToServer, ToWorker};
+use crate::shared::metric_message;
 
 /// Writes a worker's line as if it came from here, with the worker's file and line.
 pub(super) fn write_log(line: &LogLine) {
@@ -30,6 +32,8 @@ pub(super) fn write_log(line: &LogLine) {
 #[derive(Debug)]
 pub(super) enum Event {
     Message(ToServer),
+    /// The worker asked for something that was done.
+    Served,
     Exit,
     Stop,
     Timeout,
@@ -64,6 +68,8 @@ impl Deadline {
 pub(crate) struct Conversation<'a> {
     pub(crate) process: &'a WorkerProcess,
     pub(crate) stop: Option<BorrowedFd<'a>>,
+    /// What the worker's model holds of the server's metrics; asked for at any time.
+    pub(crate) metrics: &'a MetricDesk,
 }
 
 impl Conversation<'_> {
@@ -76,6 +82,7 @@ impl Conversation<'_> {
         loop {
             match self.next(Some(deadline)) {
                 Ok(Event::Message(ToServer::Log(line))) => write_log(&line),
+                Ok(Event::Served) => {}
                 Ok(Event::Message(ToServer::Failed { message })) => {
                     return Err(Error::internal(message));
                 }
@@ -96,8 +103,23 @@ impl Conversation<'_> {
         }
     }
 
-    /// Waits for what happens next; what a worker said before it ended comes before its end.
+    /// Waits for what happens next, and does what the worker asks of metrics meanwhile; what a
+    /// worker said before it ended comes before its end.
     pub(super) fn next(&self, deadline: Option<Deadline>) -> std::io::Result<Event> {
+        match self.next_event(deadline)? {
+            Event::Message(ToServer::Metric { token, request }) => {
+                if let Some(answer) = metric_message::serve(self.metrics, request) {
+                    // Never waited for: a worker that asks and does not listen is an error.
+                    let answer = ToWorker::Metric { token, answer };
+                    self.process.control.try_send(&answer)?;
+                }
+                Ok(Event::Served)
+            }
+            event => Ok(event),
+        }
+    }
+
+    fn next_event(&self, deadline: Option<Deadline>) -> std::io::Result<Event> {
         let control = self.process.control.as_fd();
         let mut fds = vec![
             PollFd::from_borrowed_fd(self.process.pidfd(), PollFlags::IN),

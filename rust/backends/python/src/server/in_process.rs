@@ -17,10 +17,10 @@ use super::concurrency::placement_of_coroutines;
 use super::encode::host_request;
 use super::input_slab::{InputSlab, SlabRequestMemory};
 use super::open_batch::{BatchKind, ComputeSpan, OpenBatch};
-use crate::backend::instance_source;
+use crate::backend::{instance_source, metric_registry};
 use crate::host::{
-    BatchReply, Execution, HostBatch, HostResponse, HostedModel, InProcessHost, ModelSource,
-    ModelTraits,
+    BatchReply, Execution, HostBatch, HostResponse, HostedModel, InProcessHost, MetricDesk,
+    MetricService, ModelSource, ModelTraits,
 };
 
 /// One model version in this process.
@@ -46,7 +46,10 @@ impl InProcessModel {
 
 impl BackendModel for InProcessModel {
     fn create_instance(&self, instance: &Arc<InstanceContext>) -> Result<Box<dyn BackendInstance>> {
-        let hosted = self.host.load(&instance_source(&self.source, instance))?;
+        let registry = metric_registry(&instance.model);
+        let metrics: Arc<dyn MetricService> = Arc::new(MetricDesk::new(registry));
+        let source = instance_source(&self.source, instance);
+        let hosted = self.host.load(&source, &metrics)?;
         let traits = hosted.traits();
         let placement = if traits.is_concurrent {
             placement_of_coroutines(&instance.model.config)?
@@ -144,6 +147,11 @@ impl BatchReply for InProcessReply {
     }
 
     fn flush(&self) {}
+
+    fn has_room(&self, index: usize) -> bool {
+        let responder = self.batch.responder(index);
+        responder.is_none_or(|responder| responder.has_room())
+    }
 
     fn wait_for_room(&self, index: usize) {
         if let Some(responder) = self.batch.responder(index) {

@@ -20,7 +20,7 @@ use super::cores::CoreTable;
 use super::environment::WorkerLaunch;
 use super::input_slab::{InputSlab, SlabRequestMemory};
 use super::supervisor::{CurrentConnection, Supervisor};
-use crate::backend::instance_source;
+use crate::backend::{instance_source, metric_registry};
 use crate::host::ModelSource;
 use crate::settings::WorkerSettings;
 use crate::shared::wake::{self, Waker};
@@ -106,6 +106,7 @@ impl WorkerInstance {
             input_slab: Arc::clone(input_slab),
             current: Arc::clone(&current),
             control: Arc::clone(&instance.control),
+            metrics: metric_registry(&instance.model),
             stop: stopped,
         };
         let (started, first) = sync_channel(1);

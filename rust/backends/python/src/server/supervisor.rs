@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use rustix::event::{PollFd, PollFlags};
+use tritongw_engine::MetricRegistry;
 use tritongw_engine::backend::{Availability, InstanceControl};
 use tritongw_engine::clock::monotonic_ns;
 use tritongw_types::{Error, Result};
@@ -29,7 +30,7 @@ use super::open_batch::ComputeSpan;
 use super::outputs::OutputSlab;
 use super::process::WorkerProcess;
 use super::receiver::Receiver;
-use crate::host::{ModelSource, ModelTraits};
+use crate::host::{MetricDesk, ModelSource, ModelTraits};
 use crate::settings::WorkerSettings;
 use crate::shared::channel::ServerChannel;
 use crate::shared::control::{PROTOCOL_VERSION, StartOrder, ToServer, ToWorker};
@@ -55,6 +56,7 @@ pub(crate) struct Supervisor {
     pub(crate) input_slab: Arc<InputSlab>,
     pub(crate) current: Arc<CurrentConnection>,
     pub(crate) control: Arc<dyn InstanceControl>,
+    pub(crate) metrics: Arc<MetricRegistry>,
     /// Wakes when the instance is to stop.
     pub(crate) stop: Sleeper,
 }
@@ -63,6 +65,7 @@ struct Worker {
     process: WorkerProcess,
     connection: Arc<Connection>,
     receiver: JoinHandle<()>,
+    metrics: MetricDesk,
     started_ns: u64,
 }
 
@@ -102,11 +105,13 @@ impl Supervisor {
             if life(&worker) >= SOUND_LIFE {
                 delay = self.first_delay();
             }
-            self.bury(worker);
+            // Held until the next worker is up, and its model holds them: a counter goes on.
+            let metrics = self.bury(worker);
             let Some(next) = self.restart(&mut delay) else {
                 return;
             };
             *self.current.lock() = Some(Arc::clone(&next.connection));
+            drop(metrics);
             self.control.set_availability(Availability::Available);
             worker = next;
         }
@@ -131,15 +136,17 @@ impl Supervisor {
             .control
             .send(&order, &fds)
             .map_err(|source| failed("speak to", source))?;
+        let metrics = MetricDesk::new(Arc::clone(&self.metrics));
         let answer = Conversation {
             process: &process,
             stop: Some(self.stop.as_fd()),
+            metrics: &metrics,
         }
         .answer(&self.instance_name, self.settings.start_timeout)?;
         let ToServer::Started { traits } = answer else {
             return Err(not_healthy(&self.instance_name));
         };
-        self.connect(process, channel, traits)
+        self.connect(process, channel, traits, metrics)
             .map_err(|source| failed("connect", source))
     }
 
@@ -148,6 +155,7 @@ impl Supervisor {
         process: WorkerProcess,
         channel: ServerChannel,
         traits: ModelTraits,
+        metrics: MetricDesk,
     ) -> std::io::Result<Worker> {
         let connection = Arc::new(Connection::new(
             Arc::clone(&self.instance_name),
@@ -183,6 +191,7 @@ impl Supervisor {
             process,
             connection,
             receiver,
+            metrics,
             started_ns: monotonic_ns(),
         })
     }
@@ -192,6 +201,7 @@ impl Supervisor {
         let conversation = Conversation {
             process: &worker.process,
             stop: Some(self.stop.as_fd()),
+            metrics: &worker.metrics,
         };
         loop {
             // Before every message: a worker that talks all the time is no less overdue.
@@ -202,7 +212,7 @@ impl Supervisor {
                 Ok(Event::Message(message)) => self.hear(worker, message),
                 Ok(Event::Stop) => return Outcome::Stopped,
                 Ok(Event::Exit) => return Outcome::Died,
-                Ok(Event::Timeout) => {}
+                Ok(Event::Timeout | Event::Served) => {}
                 Err(error) => {
                     log::error!("killing the worker of '{}': {error}", self.instance_name);
                     worker.process.kill();
@@ -266,7 +276,10 @@ impl Supervisor {
                 index,
             } => self.tell_when_room(worker, token, batch, index),
             ToServer::Log(line) => write_log(&line),
-            ToServer::Started { .. } | ToServer::Failed { .. } | ToServer::Completed { .. } => {
+            ToServer::Started { .. }
+            | ToServer::Failed { .. }
+            | ToServer::Completed { .. }
+            | ToServer::Metric { .. } => {
                 log::warn!("the worker of '{}' speaks out of turn", self.instance_name);
             }
         }
@@ -300,12 +313,13 @@ impl Supervisor {
         }
     }
 
-    /// Answers what a dead worker held, and reaps it.
-    fn bury(&self, worker: Worker) {
+    /// Answers what a dead worker held, and reaps it; returns what its model held of metrics.
+    fn bury(&self, worker: Worker) -> MetricDesk {
         let Worker {
             mut process,
             connection,
             receiver,
+            metrics,
             ..
         } = worker;
         *self.current.lock() = None;
@@ -320,6 +334,7 @@ impl Supervisor {
             Ok(status) => log::error!("the worker of '{}' ended: {status}", self.instance_name),
             Err(error) => log::error!("the worker of '{}' ended: {error}", self.instance_name),
         }
+        metrics
     }
 
     /// Starts workers until one is up; `None` if the instance is to stop.
@@ -364,11 +379,13 @@ impl Supervisor {
         let conversation = Conversation {
             process: &worker.process,
             stop: None,
+            metrics: &worker.metrics,
         };
         let deadline = Deadline::after(self.settings.timeout);
         loop {
             match conversation.next(Some(deadline)) {
                 Ok(Event::Message(message)) => self.hear(&worker, message),
+                Ok(Event::Served) => {}
                 Ok(Event::Exit) => break,
                 Ok(Event::Timeout | Event::Stop) | Err(_) => {
                     log::warn!(

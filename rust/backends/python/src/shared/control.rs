@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::limits::WorkerLimits;
 use super::memory::SharedMemory;
+use super::metric_message::{MetricAnswer, MetricRequest};
 use crate::host::{ModelSource, ModelTraits};
 
 /// Changes with every change of frames or messages: a worker may come from another installation.
@@ -39,6 +40,8 @@ pub(crate) enum ToWorker {
     Cancelled { token: u64, is_cancelled: bool },
     /// Answers [`ToServer::WaitForRoom`]; comes late if the client is slow.
     Room { token: u64 },
+    /// Answers [`ToServer::Metric`].
+    Metric { token: u64, answer: MetricAnswer },
 }
 
 /// What a worker has to do.
@@ -66,6 +69,8 @@ pub(crate) enum ToServer {
     IsCancelled { token: u64, batch: u64, index: u32 },
     /// Asks to hear when the client of a request has read enough to be sent more.
     WaitForRoom { token: u64, batch: u64, index: u32 },
+    /// Makes or changes a metric; the token is 0 where no answer is due.
+    Metric { token: u64, request: MetricRequest },
 }
 
 /// A line for the log.

@@ -6,6 +6,7 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use parking_lot::Mutex;
 use rustix::process::Signal;
 
+use super::metrics::MetricQuestions;
 use crate::shared::control::{ControlSocket, LogLine, ToServer, ToWorker};
 
 /// The control socket, shared by all threads of the worker.
@@ -13,6 +14,7 @@ use crate::shared::control::{ControlSocket, LogLine, ToServer, ToWorker};
 pub(super) struct Link {
     socket: ControlSocket,
     questions: Mutex<Questions>,
+    pub(super) metric_questions: MetricQuestions,
 }
 
 #[derive(Debug, Default)]
@@ -27,6 +29,7 @@ impl Link {
         let link = Arc::new(Self {
             socket,
             questions: Mutex::default(),
+            metric_questions: MetricQuestions::default(),
         });
         let listener = Arc::clone(&link);
         std::thread::Builder::new()
@@ -84,6 +87,10 @@ impl Link {
                     is_cancelled,
                 } => (token, is_cancelled),
                 ToWorker::Room { token } => (token, true),
+                ToWorker::Metric { token, answer } => {
+                    self.metric_questions.answer(token, answer);
+                    continue;
+                }
                 ToWorker::Serve(_) | ToWorker::CompleteConfig(_) => continue,
             };
             if let Some(asker) = self.questions.lock().waiting.remove(&token) {

@@ -269,14 +269,18 @@ impl BatchReply for WorkerReply {
         sent
     }
 
+    fn has_room(&self, index: usize) -> bool {
+        let unasked = self.unasked.get(index);
+        unasked.is_none_or(|unasked| unasked.load(Ordering::Relaxed) < UNASKED_LIMIT)
+    }
+
     fn wait_for_room(&self, index: usize) {
-        let Some(unasked) = self.unasked.get(index) else {
-            return;
-        };
-        if unasked.load(Ordering::Relaxed) < UNASKED_LIMIT {
+        if self.has_room(index) {
             return;
         }
-        unasked.store(0, Ordering::Relaxed);
+        if let Some(unasked) = self.unasked.get(index) {
+            unasked.store(0, Ordering::Relaxed);
+        }
         if let Ok(index) = u32::try_from(index) {
             self.link.wait_for_room(self.batch, index);
         }

@@ -11,11 +11,12 @@ use tritongw_engine::clock::monotonic_ns;
 use tritongw_types::{Result, byte_size};
 
 use super::link::{Link, log_to_server};
+use super::metrics::LinkMetrics;
 use super::outbox::{BatchLease, Outbox, WorkerReply};
 use super::output_slab::WorkerOutputs;
 use crate::host::{
-    BatchReply, BatchSource, Execution, HostBatch, HostRequest, HostTensor, ModelSource,
-    ModelTraits, Next, TensorMemory,
+    BatchReply, BatchSource, Execution, HostBatch, HostRequest, HostTensor, MetricService,
+    ModelSource, ModelTraits, Next, TensorMemory,
 };
 use crate::shared::channel::WorkerChannel;
 use crate::shared::control::{ControlSocket, PROTOCOL_VERSION, StartOrder, ToServer, ToWorker};
@@ -60,7 +61,7 @@ pub fn connect() -> io::Result<Assignment> {
             let (source, link) = accept(order, socket)?;
             Ok(Assignment::CompleteConfig(ConfigSession { source, link }))
         }
-        ToWorker::Cancelled { .. } | ToWorker::Room { .. } => {
+        ToWorker::Cancelled { .. } | ToWorker::Room { .. } | ToWorker::Metric { .. } => {
             Err(io::Error::other("the server gave no order"))
         }
     }
@@ -103,6 +104,11 @@ pub struct ConfigSession {
 }
 
 impl ConfigSession {
+    /// Returns where the model's metrics go: nowhere, for nothing of this process lasts.
+    pub fn metrics(&self) -> Arc<dyn MetricService> {
+        Arc::new(LinkMetrics(Arc::clone(&self.link)))
+    }
+
     /// Returns the model to ask.
     pub fn source(&self) -> &ModelSource {
         &self.source
@@ -148,6 +154,11 @@ impl WorkerSession {
             outbox: Arc::new(outbox),
             payload: Vec::new(),
         }
+    }
+
+    /// Returns where the model's metrics go.
+    pub fn metrics(&self) -> Arc<dyn MetricService> {
+        Arc::new(LinkMetrics(Arc::clone(&self.link)))
     }
 
     /// Returns the model to serve.
