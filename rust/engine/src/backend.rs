@@ -16,6 +16,7 @@ use tritongw_types::{CName, Error, Result};
 use crate::Server;
 use crate::batch::Batch;
 use crate::buffer::RequestMemory;
+use crate::model_caller::ModelCaller;
 
 /// Settings of one backend from `--backend-config`, global ones included.
 pub type BackendSettings = BTreeMap<String, String>;
@@ -171,6 +172,11 @@ pub struct ModelContext {
 }
 
 impl ModelContext {
+    /// Returns the way by which the model calls other models.
+    pub fn caller(&self) -> ModelCaller {
+        ModelCaller::new(Weak::clone(&self.server))
+    }
+
     /// Returns the version's directory.
     pub fn version_directory(&self) -> PathBuf {
         self.directory.join(self.version.to_string())

@@ -2,12 +2,13 @@
 //! The requests of one execution, and the permit that holds its instance's slot.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use smallvec::SmallVec;
 use tritongw_scheduler::InstanceIndex;
 use tritongw_types::Error;
 
+use crate::call_graph::Hold;
 use crate::clock::monotonic_ns;
 use crate::instance::ComputeTimings;
 use crate::model_scheduler::ModelScheduler;
@@ -81,6 +82,8 @@ impl fmt::Debug for Batch {
 pub struct ExecutionPermit {
     scheduler: Arc<ModelScheduler>,
     instance: InstanceIndex,
+    // Made by the first call to another model.
+    hold: OnceLock<Arc<Hold>>,
 }
 
 impl ExecutionPermit {
@@ -88,12 +91,22 @@ impl ExecutionPermit {
         Self {
             scheduler,
             instance,
+            hold: OnceLock::new(),
         }
+    }
+
+    /// Returns what calls to other models know of the slot.
+    pub(crate) fn hold(&self) -> &Arc<Hold> {
+        self.hold
+            .get_or_init(|| Arc::new(Hold::new(Arc::clone(&self.scheduler), self.instance)))
     }
 }
 
 impl Drop for ExecutionPermit {
     fn drop(&mut self) {
+        if let Some(hold) = self.hold.get() {
+            hold.end();
+        }
         self.scheduler.complete(self.instance);
     }
 }

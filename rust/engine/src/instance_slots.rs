@@ -36,6 +36,14 @@ enum SlotState {
 struct Slot {
     state: SlotState,
     availability: Availability,
+    // Calls to other models that its executions wait for.
+    calls: isize,
+}
+
+impl Slot {
+    fn is_open(&self) -> bool {
+        self.state == SlotState::Open
+    }
 }
 
 /// The slots of one model.
@@ -61,6 +69,7 @@ impl InstanceSlots {
         let slot = Slot {
             state: SlotState::Opening,
             availability: Availability::Available,
+            calls: 0,
         };
         let is_free = |slot: &Slot| slot.state == SlotState::Free;
         match slots.iter().position(is_free) {
@@ -77,12 +86,8 @@ impl InstanceSlots {
         }
     }
 
-    /// Puts instances into the slots reserved for them; returns those that can take work, for what
-    /// happened before is remembered.
-    pub(crate) fn open(
-        &self,
-        opened: &[(InstanceIndex, Arc<ModelInstance>)],
-    ) -> Vec<InstanceIndex> {
+    /// Puts instances into the slots reserved for them; what happened before is remembered.
+    pub(crate) fn open(&self, opened: &[(InstanceIndex, Arc<ModelInstance>)]) {
         let mut slots = self.slots.lock();
         self.instances.rcu(|instances| {
             let mut instances = Instances::clone(instances);
@@ -94,18 +99,47 @@ impl InstanceSlots {
             }
             instances
         });
-        let mut available = Vec::new();
         for (index, instance) in opened {
-            if instance.signature().is_passive {
-                slots[index.0].state = SlotState::Passive;
-                continue;
-            }
-            slots[index.0].state = SlotState::Open;
-            if matches!(slots[index.0].availability, Availability::Available) {
-                available.push(*index);
-            }
+            slots[index.0].state = if instance.signature().is_passive {
+                SlotState::Passive
+            } else {
+                SlotState::Open
+            };
         }
-        available
+    }
+
+    /// Returns which of the open instances can be given something: not one that waits for a call,
+    /// unless there is no other.
+    pub(crate) fn availability(&self) -> Vec<(InstanceIndex, bool)> {
+        let slots = self.slots.lock();
+        let open = || slots.iter().enumerate().filter(|(_, slot)| slot.is_open());
+        let is_alone = open().nth(1).is_none();
+        let can_take = |slot: &Slot| {
+            matches!(slot.availability, Availability::Available) && (is_alone || slot.calls <= 0)
+        };
+        open()
+            .map(|(index, slot)| (InstanceIndex(index), can_take(slot)))
+            .collect()
+    }
+
+    /// Notes calls that an instance begins or ends to wait for; returns whether it matters to
+    /// others.
+    pub(crate) fn note_calls(&self, index: InstanceIndex, change: isize) -> bool {
+        let mut slots = self.slots.lock();
+        let is_alone = slots.iter().filter(|slot| slot.is_open()).nth(1).is_none();
+        let Some(slot) = slots.get_mut(index.0) else {
+            return false;
+        };
+        let was_waiting = slot.calls > 0;
+        slot.calls += change;
+        !is_alone && was_waiting != (slot.calls > 0)
+    }
+
+    /// Returns the numbers of the instances that take requests.
+    pub(crate) fn open_indices(&self) -> Vec<usize> {
+        let slots = self.slots.lock();
+        let open = slots.iter().enumerate().filter(|(_, slot)| slot.is_open());
+        open.map(|(index, _)| index).collect()
     }
 
     /// Marks an instance that is to get no further request.

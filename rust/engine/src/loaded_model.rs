@@ -95,9 +95,9 @@ impl LoadedModel {
         self.mark
     }
 
-    /// Refuses new requests; those accepted are still served.
+    /// Refuses new requests of clients; those accepted are still served, and what they call.
     pub(crate) fn stop_accepting(&self) {
-        self.scheduler.stop();
+        self.scheduler.refuse_clients();
     }
 
     /// Returns how many requests wait, execute or still have responses to come.
@@ -116,6 +116,7 @@ impl LoadedModel {
 
     /// Ends the instances, whatever they do. Must not run on an instance's thread.
     pub(crate) fn shut_down(&self) {
+        self.scheduler.stop();
         self.scheduler.stop_instances();
     }
 }

@@ -149,6 +149,10 @@ impl Model {
         self.loaded.namespace()
     }
 
+    pub(crate) fn scheduler(&self) -> &Arc<ModelScheduler> {
+        &self.scheduler
+    }
+
     /// Returns what outlives a change of instances.
     pub(crate) fn loaded(&self) -> &Arc<LoadedModel> {
         &self.loaded

@@ -41,6 +41,8 @@ pub(crate) struct ModelScheduler {
     armed_ns: AtomicU64,
     // Whether somebody waits for `became_idle`; completions look at this first.
     is_awaited: AtomicBool,
+    // Whether only calls of other models are let in any more.
+    refuses_clients: AtomicBool,
     became_idle: Condvar,
 }
 
@@ -62,6 +64,7 @@ impl ModelScheduler {
             timer,
             armed_ns: AtomicU64::new(u64::MAX),
             is_awaited: AtomicBool::new(false),
+            refuses_clients: AtomicBool::new(false),
             became_idle: Condvar::new(),
         })
     }
@@ -75,11 +78,9 @@ impl ModelScheduler {
     /// Gives requests to the instances made for reserved indices, too.
     pub(crate) fn open(self: &Arc<Self>, created: &[(InstanceIndex, Arc<ModelInstance>)]) {
         self.drive(|machine, effects| {
-            let available = self.slots.open(created);
+            self.slots.open(created);
             machine.set_max_inflight_per_instance(self.max_inflight());
-            for index in available {
-                machine.set_instance_available(index, true);
-            }
+            self.update_availability(machine);
             machine.poll(now(), effects);
         });
     }
@@ -90,6 +91,7 @@ impl ModelScheduler {
             self.slots.close(index);
             machine.set_instance_available(index, false);
             machine.set_max_inflight_per_instance(self.max_inflight());
+            self.update_availability(machine);
             machine.poll(now(), effects);
         });
     }
@@ -97,6 +99,31 @@ impl ModelScheduler {
     /// Gives an index back whose instance has ended or was never made.
     pub(crate) fn free(&self, index: InstanceIndex) {
         self.slots.free(index);
+    }
+
+    /// Tells the machine which instances can be given something.
+    fn update_availability(&self, machine: &mut Machine) {
+        for (index, is_available) in self.slots.availability() {
+            machine.set_instance_available(index, is_available);
+        }
+    }
+
+    /// Notes calls to other models that an instance begins or ends to wait for. While it waits it
+    /// is given nothing, unless it is the only one: what lies before it could be called by what it
+    /// waits for.
+    pub(crate) fn note_calls(self: &Arc<Self>, index: InstanceIndex, change: isize) {
+        if !self.slots.note_calls(index, change) {
+            return;
+        }
+        self.drive(|machine, effects| {
+            self.update_availability(machine);
+            machine.poll(now(), effects);
+        });
+    }
+
+    /// Returns the numbers of the instances that take requests.
+    pub(crate) fn open_indices(&self) -> Vec<usize> {
+        self.slots.open_indices()
     }
 
     /// Returns the instances that take requests.
@@ -142,6 +169,9 @@ impl ModelScheduler {
         if let Some(error) = self.failure() {
             return Err((error, request));
         }
+        if self.refuses_clients.load(Ordering::Acquire) && request.call().is_none() {
+            return Err(self.refuse(request, RejectReason::Stopping));
+        }
         request.timestamps.queue_start_ns = monotonic_ns();
         if let Some(trace) = request.trace() {
             trace.queued(&request);
@@ -155,11 +185,7 @@ impl ModelScheduler {
             Err((request, reason)) => {
                 drop(machine);
                 self.statistics.remove_pending(1);
-                self.statistics
-                    .report_failure(&request, failure_kind(reason));
-                let prefix = request.log_prefix();
-                let error = reject_error(reason);
-                return Err((error.map_message(|text| format!("{prefix}{text}")), request));
+                return Err(self.refuse(request, reason));
             }
         };
         let queued = machine.queued_count();
@@ -172,6 +198,18 @@ impl ModelScheduler {
             self.poll();
         }
         Ok(())
+    }
+
+    fn refuse(
+        &self,
+        request: Box<InferenceRequest>,
+        reason: RejectReason,
+    ) -> (Error, Box<InferenceRequest>) {
+        self.statistics
+            .report_failure(&request, failure_kind(reason));
+        let prefix = request.log_prefix();
+        let error = reject_error(reason);
+        (error.map_message(|text| format!("{prefix}{text}")), request)
     }
 
     /// Lets the machine decide with what it has.
@@ -206,6 +244,11 @@ impl ModelScheduler {
         self.poll();
     }
 
+    /// Refuses new requests but calls of other models.
+    pub(crate) fn refuse_clients(&self) {
+        self.refuses_clients.store(true, Ordering::Release);
+    }
+
     /// Refuses new requests; what is queued is still served.
     pub(crate) fn stop(&self) {
         self.machine.lock().stop();
@@ -230,13 +273,12 @@ impl ModelScheduler {
         instance: InstanceIndex,
         availability: Availability,
     ) {
-        let is_available = matches!(availability, Availability::Available);
         if !self.slots.set_availability(instance, availability) {
             return; // Looked at when it is opened.
         }
         let failure = self.failure();
         self.drive(|machine, effects| {
-            machine.set_instance_available(instance, is_available);
+            self.update_availability(machine);
             match failure {
                 None => machine.poll(now(), effects),
                 Some(_) => machine.drain_queued(effects),
@@ -267,7 +309,7 @@ impl ModelScheduler {
                 payload
                     .requests
                     .iter()
-                    .for_each(|request| request.take_order_place());
+                    .for_each(|request| request.note_dispatched(payload.instance));
             }
             machine.next_deadline()
         };

@@ -6,12 +6,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use smallvec::{SmallVec, smallvec};
+use tritongw_scheduler::InstanceIndex;
 use tritongw_types::{
     CName, CorrelationId, DataType, Error, Parameter, ParameterValue, Result, Shape,
 };
 
 use crate::Model;
 use crate::buffer::{InputBuffer, InputData, ResponseAllocator};
+use crate::call_graph::CallRecord;
 use crate::instance::ComputeTimings;
 use crate::ordering::OrderStage;
 use crate::responder::Responder;
@@ -153,6 +155,7 @@ pub struct InferenceRequest {
     release_hooks: SmallVec<[ReleaseHook; 0]>,
     pub(crate) timestamps: RequestTimestamps,
     trace: Option<Arc<InferenceTrace>>,
+    call: Option<Arc<CallRecord>>,
     is_null: bool,
 }
 
@@ -176,6 +179,7 @@ impl InferenceRequest {
             release_hooks: SmallVec::new(),
             timestamps: RequestTimestamps::default(),
             trace: None,
+            call: None,
             is_null: false,
         })
     }
@@ -381,11 +385,24 @@ impl InferenceRequest {
             .expect("INVARIANT: the engine took only requests with a responder")
     }
 
-    /// Takes the request's place in the order of responses, if its model keeps one.
-    pub(crate) fn take_order_place(&self) {
+    /// Takes the request's place in the order of responses, if its model keeps one, and notes
+    /// where it is executed, if a model waits for it.
+    pub(crate) fn note_dispatched(&self, instance: InstanceIndex) {
         if let Some(order) = &self.order {
             order.take_place();
         }
+        if let Some(call) = &self.call {
+            call.note_dispatched(instance);
+        }
+    }
+
+    /// Returns the call that this request is, if another model sent it.
+    pub(crate) fn call(&self) -> Option<&Arc<CallRecord>> {
+        self.call.as_ref()
+    }
+
+    pub(crate) fn set_call(&mut self, call: Arc<CallRecord>) {
+        self.call = Some(call);
     }
 
     pub(crate) fn has_responder(&self) -> bool {

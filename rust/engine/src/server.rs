@@ -13,6 +13,7 @@ use tritongw_types::{Error, Result};
 
 use crate::backend::{Backend, BackendSettings};
 use crate::backend_registry::{BackendEntry, BackendRegistry};
+use crate::call_graph::CallGraph;
 use crate::clock::monotonic_ns;
 use crate::custom_metrics::MetricRegistry;
 use crate::host_metrics::HostMeter;
@@ -137,6 +138,7 @@ pub struct Server {
     has_loaded_all: AtomicBool,
     is_exiting: AtomicBool,
     traces: TraceManager,
+    calls: CallGraph,
     log: Arc<LogControl>,
     metrics: Arc<MetricsOptions>,
     custom_metrics: Arc<MetricRegistry>,
@@ -195,6 +197,7 @@ impl Server {
                 has_loaded_all: AtomicBool::new(false),
                 is_exiting: AtomicBool::new(false),
                 traces,
+                calls: CallGraph::default(),
                 log: options.log,
                 custom_metrics: Arc::default(),
                 host: HostMeter::new(metrics.interval),
@@ -236,6 +239,11 @@ impl Server {
 
     pub(crate) fn host(&self) -> &HostMeter {
         &self.host
+    }
+
+    /// Returns the calls from model to model that are under way.
+    pub(crate) fn calls(&self) -> &CallGraph {
+        &self.calls
     }
 
     /// Returns what is logged, for clients that change it (T042).

@@ -18,8 +18,8 @@ use tritongw_engine::backend::{
 };
 use tritongw_engine::batch::{Batch, ExecutionPermit, Requests};
 use tritongw_engine::{
-    ComputeTimings, InferenceRequest, InputTensor, Model, ModelControlMode, ModelLoad, Server,
-    ServerOptions,
+    CallOrigin, ComputeTimings, InferenceRequest, InputTensor, Model, ModelControlMode, ModelLoad,
+    Server, ServerOptions,
 };
 use tritongw_types::{DataType, Error, Result, Shape};
 
@@ -41,12 +41,35 @@ pub fn with_instances(count: u32) -> String {
 pub struct Held {
     requests: Requests,
     answer: f32,
-    _permit: Option<ExecutionPermit>,
+    instance_name: String,
+    permit: Option<ExecutionPermit>,
 }
 
 impl Held {
+    pub fn instance_name(&self) -> &str {
+        &self.instance_name
+    }
+
     pub fn answer(self) {
         answer_all(self.requests, self.answer);
+    }
+
+    /// Gives the instance back while its request is still to be answered.
+    pub fn give_instance_back(&mut self) {
+        self.permit = None;
+    }
+
+    /// Calls a model as the execution would.
+    pub fn call(&self, server: &FileServer, model: &str) -> Result<Reply> {
+        let requests = self.requests.iter().map(|request| &**request);
+        let origin = CallOrigin::new(self.permit.as_ref(), requests);
+        let caller = self.requests[0].model().context().caller();
+        let request = server.request(caller.model(model, None)?);
+        let (sender, answers) = channel();
+        let sink = Arc::new(ChannelSink(sender));
+        let responder = caller.send(request, &origin, Arc::new(HeapAllocator), sink)?;
+        let responder = responder.upgrade().expect("not answered yet");
+        Ok(Reply { answers, responder })
     }
 }
 
@@ -152,7 +175,8 @@ impl BackendInstance for FileInstance {
         }
         let held = Held {
             answer: self.answer,
-            _permit: batch.take_permit(),
+            instance_name: self.name.clone(),
+            permit: batch.take_permit(),
             requests: batch.take_requests(),
         };
         self.held.send(held).expect("the test holds the receiver");
