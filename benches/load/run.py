@@ -47,6 +47,7 @@ class Recipe:
     inputs: list[dict[str, Any]]
     source: str = ""
     config: str = ""
+    calls: list[str] = field(default_factory=list)
     has_floor: bool = False
     is_decoupled: bool = False
     references: dict[str, dict[str, list[float]]] = field(default_factory=dict)
@@ -92,16 +93,23 @@ def arguments() -> argparse.Namespace:
     return options
 
 
+def folder_of(model: str) -> Path:
+    """Return the folder of a model that this or the example repository holds."""
+    return next(folder / model for folder in MODEL_FOLDERS if (folder / model).is_dir())
+
+
 def build_repository(directory: Path, recipes: list[Recipe]) -> Path:
     """Copy the models of `recipes` into `directory`, which becomes a repository."""
     directory.mkdir()
     for recipe in recipes:
         name = recipe.source or recipe.model
-        source = next(folder / name for folder in MODEL_FOLDERS if (folder / name).is_dir())
-        shutil.copytree(source, directory / recipe.model)
+        shutil.copytree(folder_of(name), directory / recipe.model)
         config = directory / recipe.model / "config.pbtxt"
         text = config.read_text().replace(f'name: "{name}"', f'name: "{recipe.model}"', 1)
         config.write_text(f"{text}{recipe.config}\n")
+    for name in {called for recipe in recipes for called in recipe.calls}:
+        if not (directory / name).exists():
+            shutil.copytree(folder_of(name), directory / name)
     return directory
 
 

@@ -19,15 +19,19 @@ from tritongw._core import (
     Metric,
     MetricFamily,
     PreferredMemory,
+    ResponseIterator,
     Tensor,
     TritonError,
     TritonModelException,
     deserialize_bytes_tensor,
     get_input_tensor_by_name,
     get_output_tensor_by_name,
+    is_model_ready,
+    load_model,
     numpy_to_triton_type,
     serialize_byte_tensor,
     triton_to_numpy_type,
+    unload_model,
 )
 from tritongw._model_host import get_model_dir
 
@@ -49,6 +53,7 @@ __all__ = [
     "MetricFamily",
     "ModelConfig",
     "PreferredMemory",
+    "ResponseIterator",
     "Tensor",
     "TritonError",
     "TritonModelException",
@@ -58,10 +63,13 @@ __all__ = [
     "get_model_dir",
     "get_output_config_by_name",
     "get_output_tensor_by_name",
+    "is_model_ready",
+    "load_model",
     "numpy_to_triton_type",
     "serialize_byte_tensor",
     "triton_string_to_numpy",
     "triton_to_numpy_type",
+    "unload_model",
     "using_decoupled_model_transaction_policy",
 ]
 

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The Rust core of tritongw; import what you need from ``tritongw`` instead."""
 
+from asyncio import Future
 from collections.abc import Callable, Sequence
-from typing import Any, Final, Never, final
+from typing import Any, Final, Literal, final, overload
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -154,9 +155,9 @@ class InferenceRequest:
         cls,
         request_id: str = ...,
         correlation_id: int | str | None = None,
-        inputs: Sequence[Tensor] = ...,
-        requested_output_names: Sequence[str] = ...,
-        model_name: str = "",
+        inputs: Sequence[Tensor] | None = None,
+        requested_output_names: Sequence[str] | None = None,
+        model_name: str | None = None,
         model_version: int = ...,
         flags: int = 0,
         timeout: int = 0,
@@ -200,11 +201,14 @@ class InferenceRequest:
     def set_release_flags(self, flags: int) -> None:
         """Say how the request is released; rescheduling is for iterative sequences."""
 
-    def exec(self, decoupled: bool = False) -> Never:
-        """Not available yet: raises ``TritonModelException``."""
-
-    def async_exec(self, decoupled: bool = False) -> Never:
-        """Not available yet: raises ``TritonModelException``."""
+    @overload
+    def exec(self, decoupled: Literal[False] = False) -> InferenceResponse: ...
+    @overload
+    def exec(self, decoupled: Literal[True]) -> ResponseIterator: ...
+    @overload
+    def async_exec(self, decoupled: Literal[False] = False) -> Future[InferenceResponse]: ...
+    @overload
+    def async_exec(self, decoupled: Literal[True]) -> Future[ResponseIterator]: ...
 
 @final
 class InferenceResponse:
@@ -227,6 +231,28 @@ class InferenceResponse:
 
     def parameters(self) -> str:
         """Return the parameters as a JSON object."""
+
+@final
+class ResponseIterator:
+    """The responses of a call with ``decoupled=True``.
+
+    Once all have come, they can be iterated over again.
+    """
+
+    def __iter__(self) -> ResponseIterator:
+        """Return the iterator itself; from the first response again if all have come."""
+
+    def __next__(self) -> InferenceResponse:
+        """Return the next response, waiting for it."""
+
+    def __aiter__(self) -> ResponseIterator:
+        """Return the iterator itself, for ``async for``."""
+
+    def __anext__(self) -> Future[InferenceResponse]:
+        """Return a future of the next response."""
+
+    def cancel(self) -> None:
+        """Give the call up: the model learns of it, and answers no more if it looks."""
 
 @final
 class InferenceResponseSender:
@@ -334,6 +360,22 @@ def get_input_tensor_by_name(inference_request: InferenceRequest, name: str) -> 
 
 def get_output_tensor_by_name(inference_response: InferenceResponse, name: str) -> Tensor | None:
     """Return the output of that name, or ``None``."""
+
+def load_model(model_name: str, config: str = "", files: dict[str, bytes] | None = None) -> None:
+    """Load a model, or load it again, and wait until it serves.
+
+    Only where the server's models are controlled explicitly. ``files`` maps names such as
+    ``file:1/model.py`` to contents, and needs a ``config``.
+    """
+
+def unload_model(model_name: str, unload_dependents: bool = False) -> None:
+    """Take a model out of service; what it has begun is still answered.
+
+    Only where the server's models are controlled explicitly.
+    """
+
+def is_model_ready(model_name: str, model_version: str = "") -> bool:
+    """Return whether a model could execute now."""
 
 def triton_to_numpy_type(data_type: int) -> type[np.generic] | None:
     """Return the NumPy scalar type of the data type with this number, or ``None``."""

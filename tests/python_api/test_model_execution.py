@@ -184,16 +184,6 @@ def test_sender_refuses_what_breaks_its_rules(server: Server, host: str) -> None
     ]
 
 
-def test_calls_to_other_models_are_refused_clearly(server: Server, host: str) -> None:
-    answer = server.command(f"commands_{host}", "call_another")
-    text = (
-        "TritonModelException: calls from a Python model to other models (BLS) are not available "
-        "in this version of tritongw"
-    )
-    assert answer.status == 500
-    assert text in answer.error
-
-
 def test_coroutines_run(server: Server, host: str) -> None:
     assert server.command(f"commands_{host}", "loop").data() == ["async"]
 

@@ -198,12 +198,23 @@ def test_a_request_made_by_a_model_says_what_it_was_given() -> None:
         request.get_response_sender()
 
 
-def test_requests_cannot_be_sent_or_rescheduled_yet() -> None:
-    request = pb_utils.InferenceRequest(model_name="m")
-    with pytest.raises(pb_utils.TritonModelException, match="not available in this version"):
-        request.exec()
-    with pytest.raises(pb_utils.TritonModelException, match="not available in this version"):
-        request.async_exec(decoupled=True)
+def a_request(**options: Any) -> pb_utils.InferenceRequest:
+    options = {"inputs": [], "requested_output_names": [], "model_name": "m", **options}
+    return pb_utils.InferenceRequest(**options)
+
+
+def test_models_are_reached_from_a_server_only() -> None:
+    refusal = r"^BLS is only supported during the 'execute' function\.$"
+    with pytest.raises(pb_utils.TritonModelException, match=refusal):
+        a_request().exec()
+    with pytest.raises(RuntimeError, match="no running event loop"):
+        a_request().async_exec(decoupled=True)
+    with pytest.raises(pb_utils.TritonModelException, match=refusal):
+        pb_utils.is_model_ready("m")
+
+
+def test_requests_cannot_be_rescheduled_yet() -> None:
+    request = a_request()
     request.set_release_flags(pb_utils.TRITONSERVER_REQUEST_RELEASE_ALL)
     with pytest.raises(pb_utils.TritonModelException, match="not available in this version"):
         request.set_release_flags(pb_utils.TRITONSERVER_REQUEST_RELEASE_RESCHEDULE)
@@ -211,13 +222,13 @@ def test_requests_cannot_be_sent_or_rescheduled_yet() -> None:
 
 @pytest.mark.parametrize("correlation_id", [0, 7, 2**64 - 1, "text"])
 def test_correlation_ids_are_numbers_or_texts(correlation_id: int | str) -> None:
-    request = pb_utils.InferenceRequest(correlation_id=correlation_id)
+    request = a_request(correlation_id=correlation_id)
     assert request.correlation_id() == correlation_id
 
 
 def test_correlation_ids_are_nothing_else() -> None:
     with pytest.raises(TypeError, match=r"^Correlation ID must be integer or string$"):
-        pb_utils.InferenceRequest(correlation_id=1.5)  # type: ignore[arg-type]
+        a_request(correlation_id=1.5)
 
 
 def test_constants_have_the_numbers_of_triton() -> None:

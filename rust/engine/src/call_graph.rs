@@ -4,7 +4,8 @@
 //!
 //! An execution that calls another model holds its instance until the call is answered, which some
 //! instance of the called model does. A call is stuck if every instance that could answer it is
-//! held by an execution with a stuck call; such a call is refused before it is sent.
+//! held by executions with stuck calls; such a call is refused before it is sent. An instance whose
+//! executions overlap is held when there are as many as it takes, or one of them blocks the rest.
 //! **Invariant:** without the call that is being looked at none is stuck, because none that would
 //! have been was let in.
 
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
+use smallvec::SmallVec;
 use tritongw_scheduler::InstanceIndex;
 use tritongw_types::{CName, Error, Result};
 
@@ -103,21 +105,36 @@ impl Hold {
 pub struct CallOrigin {
     // None once the execution has given its instance back.
     hold: Option<Arc<Hold>>,
-    depth: u32,
+    // The calls that the requests of the execution are.
+    callers: Calls,
+    is_blocking: bool,
 }
+
+type Calls = SmallVec<[Arc<CallRecord>; 1]>;
 
 impl CallOrigin {
     /// Returns the execution that holds `permit` and has these requests to answer. A call from
-    /// outside of any execution has the default origin.
+    /// outside of any execution has the default origin. `is_blocking`: the call holds up all
+    /// executions of its instance, where these overlap.
     pub fn new<'a>(
         permit: Option<&ExecutionPermit>,
         requests: impl IntoIterator<Item = &'a InferenceRequest>,
+        is_blocking: bool,
     ) -> Self {
-        let depths = requests.into_iter().filter_map(InferenceRequest::call);
+        let callers = requests.into_iter().filter_map(InferenceRequest::call);
         Self {
             hold: permit.map(|permit| Arc::clone(permit.hold())),
-            depth: depths.map(|call| call.depth).max().unwrap_or(0),
+            callers: callers.cloned().collect(),
+            is_blocking,
         }
+    }
+
+    fn depth(&self) -> u32 {
+        self.callers
+            .iter()
+            .map(|call| call.depth)
+            .max()
+            .unwrap_or(0)
     }
 }
 
@@ -125,7 +142,7 @@ impl fmt::Debug for CallOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CallOrigin")
             .field("holds_instance", &self.hold.is_some())
-            .field("depth", &self.depth)
+            .field("depth", &self.depth())
             .finish()
     }
 }
@@ -135,6 +152,10 @@ pub(crate) struct CallRecord {
     model: CName,
     scheduler: Arc<ModelScheduler>,
     hold: Option<Arc<Hold>>,
+    // The calls whose execution makes this one.
+    callers: Calls,
+    // Whether nothing else goes on at the instance that waits for it.
+    is_blocking: bool,
     depth: u32,
     at: AtomicUsize,
 }
@@ -145,16 +166,28 @@ impl CallRecord {
         self.at.store(instance.0, Ordering::Release);
     }
 
-    /// Returns the instances of which one is needed to answer the call.
-    fn needs(&self) -> Vec<Place> {
-        let instances = match self.at.load(Ordering::Acquire) {
-            QUEUED => self.scheduler.open_indices(),
-            at => vec![at],
-        };
-        let places = instances.into_iter();
-        places
-            .map(|instance| Place::new(&self.scheduler, instance))
+    /// Returns the instance that the call was given to.
+    fn place(&self) -> Option<Place> {
+        let at = self.at.load(Ordering::Acquire);
+        (at != QUEUED).then(|| Place::new(&self.scheduler, at))
+    }
+
+    /// Returns the instances of which one answers the call, each with how many executions of it
+    /// overlap.
+    fn needs(&self) -> Vec<(Place, u32)> {
+        if let Some(place) = self.place() {
+            return vec![(place, 1)];
+        }
+        let instances = self.scheduler.open_overlaps().into_iter();
+        instances
+            .map(|(instance, overlap)| (Place::new(&self.scheduler, instance), overlap))
             .collect()
+    }
+
+    fn note_waiting(&self, change: isize) {
+        if let Some(hold) = self.hold.as_ref().filter(|_| self.is_blocking) {
+            hold.note_calls(change);
+        }
     }
 
     /// Returns the instance that waits for the call.
@@ -181,17 +214,20 @@ impl CallGraph {
         scheduler: &Arc<ModelScheduler>,
         origin: &CallOrigin,
     ) -> Result<Arc<CallRecord>> {
-        let depth = origin.depth + 1;
+        let depth = origin.depth() + 1;
         if depth > MAX_DEPTH {
             return Err(Error::unavailable(format!(
                 "more than {MAX_DEPTH} calls from model to model wait for one another, the last \
                  for model '{model}'"
             )));
         }
+        let overlaps = |hold: &Arc<Hold>| hold.scheduler.overlap(hold.instance) > 1;
         let call = Arc::new(CallRecord {
             model: model.clone(),
             scheduler: Arc::clone(scheduler),
+            is_blocking: origin.is_blocking || !origin.hold.as_ref().is_some_and(overlaps),
             hold: origin.hold.clone(),
+            callers: origin.callers.clone(),
             depth,
             at: AtomicUsize::new(QUEUED),
         });
@@ -199,11 +235,11 @@ impl CallGraph {
             return Ok(call); // Nobody's instance waits for it.
         };
         // Before the look at the graph: what is dispatched later avoids this instance.
-        hold.note_calls(1);
+        call.note_waiting(1);
         let mut held = self.held.lock();
         if let Some(cycle) = find_cycle(&held, &call) {
             drop(held);
-            hold.note_calls(-1);
+            call.note_waiting(-1);
             return Err(circular(&cycle));
         }
         held.entry(hold.place())
@@ -225,7 +261,7 @@ impl CallGraph {
             }
         }
         drop(held);
-        hold.note_calls(-1);
+        call.note_waiting(-1);
     }
 }
 
@@ -243,19 +279,25 @@ fn find_cycle(
     held: &HashMap<Place, Vec<Arc<CallRecord>>>,
     call: &Arc<CallRecord>,
 ) -> Option<Vec<CName>> {
-    let is_idle = |place: &Place| call.waits_at() != Some(*place) && !held.contains_key(place);
     let needs = call.needs();
-    if needs.is_empty() || needs.iter().any(is_idle) {
+    let is_open = |(place, overlap): &(Place, u32)| {
+        let waiting = held.get(place).map_or(&[][..], Vec::as_slice);
+        let own = (call.waits_at() == Some(*place)).then_some(call);
+        let mut calls = waiting.iter().chain(own);
+        calls.clone().count() < *overlap as usize && !calls.any(|call| call.is_blocking)
+    };
+    if needs.is_empty() || needs.iter().any(is_open) {
         return None; // By far the most.
     }
     let mut stuck = calls_behind(held, call);
     loop {
         let before = stuck.len();
-        let waiting: Vec<_> = stuck.iter().map(|call| call.waits_at()).collect();
-        stuck.retain(|call| {
-            let needs = call.needs();
-            !needs.is_empty() && needs.iter().all(|place| waiting.contains(&Some(*place)))
-        });
+        let still: Vec<_> = stuck
+            .iter()
+            .filter(|call| is_stuck(call, &stuck))
+            .cloned()
+            .collect();
+        stuck = still;
         if !stuck.iter().any(|stuck| Arc::ptr_eq(stuck, call)) {
             return None;
         }
@@ -265,8 +307,34 @@ fn find_cycle(
     }
 }
 
-/// Returns the call and everything that has to be answered before it can be, by any of the
-/// instances that could.
+/// Returns whether a call cannot be answered unless one of `stuck` is.
+fn is_stuck(call: &Arc<CallRecord>, stuck: &[Arc<CallRecord>]) -> bool {
+    let at = |place: Place| {
+        let calls = stuck.iter();
+        calls.filter(move |call| call.waits_at() == Some(place))
+    };
+    let is_halted = |place: Place| at(place).any(|call| call.is_blocking);
+    if let Some(place) = call.place() {
+        return is_halted(place) || stuck.iter().any(|stuck| is_made_by(stuck, call));
+    }
+    let is_full = |&(place, overlap): &(Place, u32)| {
+        let mut holds: Vec<_> = at(place)
+            .filter_map(|call| call.hold.as_ref().map(Arc::as_ptr))
+            .collect();
+        holds.sort_unstable();
+        holds.dedup();
+        is_halted(place) || holds.len() >= overlap as usize
+    };
+    let needs = call.needs();
+    !needs.is_empty() && needs.iter().all(is_full)
+}
+
+/// Returns whether the execution of `outer` makes the call `inner`.
+fn is_made_by(inner: &CallRecord, outer: &Arc<CallRecord>) -> bool {
+    inner.callers.iter().any(|call| Arc::ptr_eq(call, outer))
+}
+
+/// Returns the call and everything that may have to be answered before it can be.
 fn calls_behind(
     held: &HashMap<Place, Vec<Arc<CallRecord>>>,
     call: &Arc<CallRecord>,
@@ -274,16 +342,11 @@ fn calls_behind(
     let mut found = vec![Arc::clone(call)];
     let mut next = 0;
     while let Some(call) = found.get(next) {
-        let behind: Vec<_> = call
-            .needs()
-            .iter()
-            .filter_map(|place| held.get(place))
-            .flatten()
-            .cloned()
-            .collect();
-        for call in behind {
-            if !found.iter().any(|known| Arc::ptr_eq(known, &call)) {
-                found.push(call);
+        let needs = call.needs();
+        let behind = needs.iter().filter_map(|(place, _)| held.get(place));
+        for call in behind.flatten() {
+            if !found.iter().any(|known| Arc::ptr_eq(known, call)) {
+                found.push(Arc::clone(call));
             }
         }
         next += 1;
@@ -298,8 +361,10 @@ fn cycle_from(call: &Arc<CallRecord>, stuck: &[Arc<CallRecord>]) -> Vec<CName> {
     while !seen.iter().any(|known| Arc::ptr_eq(known, current)) {
         seen.push(current);
         let needs = current.needs();
-        let is_behind =
-            |call: &&Arc<CallRecord>| call.waits_at().is_some_and(|place| needs.contains(&place));
+        let is_behind = |call: &&Arc<CallRecord>| {
+            let place = call.waits_at();
+            needs.iter().any(|(needed, _)| place == Some(*needed))
+        };
         match stuck.iter().find(is_behind) {
             Some(next) => current = next,
             None => break,

@@ -135,6 +135,14 @@ impl ModelInstance {
         self.placement.max_inflight()
     }
 
+    /// Returns how many executions overlap.
+    pub(crate) fn overlap(&self) -> u32 {
+        match self.placement {
+            Placement::Concurrent { max_inflight } => max_inflight.max(1),
+            Placement::Async { .. } | Placement::Dedicated | Placement::Inline => 1,
+        }
+    }
+
     /// Notes a batch on its way; returns how many requests begin to execute by it.
     pub(crate) fn note_dispatch(&self, request_count: usize) -> usize {
         if !self.placement.has_line() {

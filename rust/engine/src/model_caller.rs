@@ -12,7 +12,9 @@ use crate::call_graph::{CallOrigin, CallRecord};
 use crate::model::Model;
 use crate::repository_manager::{ModelLoad, OperationDone};
 use crate::request::InferenceRequest;
-use crate::response::{InferenceResponse, Responder, ResponseFlags, ResponseSink, Resume};
+use crate::responder::Responder;
+use crate::response::{InferenceResponse, ResponseFlags};
+use crate::response_sink::{ResponseSink, Resume};
 use crate::server::Server;
 
 /// What a backend gives its models to call other models with, and to load and unload them.

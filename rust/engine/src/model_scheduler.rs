@@ -121,9 +121,20 @@ impl ModelScheduler {
         });
     }
 
-    /// Returns the numbers of the instances that take requests.
-    pub(crate) fn open_indices(&self) -> Vec<usize> {
-        self.slots.open_indices()
+    /// Returns the numbers of the instances that take requests, each with how many of its
+    /// executions overlap.
+    pub(crate) fn open_overlaps(&self) -> Vec<(usize, u32)> {
+        let indices = self.slots.open_indices().into_iter();
+        indices
+            .map(|index| (index, self.overlap(InstanceIndex(index))))
+            .collect()
+    }
+
+    /// Returns how many executions of an instance overlap.
+    pub(crate) fn overlap(&self, index: InstanceIndex) -> u32 {
+        let instances = self.slots.load();
+        let instance = instances.get(index.0).and_then(Option::as_ref);
+        instance.map_or(1, |instance| instance.overlap())
     }
 
     /// Returns the instances that take requests.

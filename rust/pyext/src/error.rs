@@ -58,6 +58,13 @@ impl TritonError {
 }
 
 impl TritonError {
+    pub(crate) fn of(error: &Error) -> Self {
+        Self {
+            code: error.code(),
+            message: error.message().to_owned(),
+        }
+    }
+
     pub(crate) fn to_error(&self) -> Error {
         Error::new(self.code, self.message.as_str())
     }

@@ -4,11 +4,12 @@ use std::thread::JoinHandle;
 
 use pyo3::prelude::*;
 use tritongw_backend_python::host::{
-    BatchQueue, BatchSender, HostBatch, HostedModel, InProcessHost, MetricService, ModelSource,
-    ModelTraits, batch_queue,
+    BatchQueue, BatchSender, HostBatch, HostedModel, InProcessHost, MetricService, ModelCalls,
+    ModelSource, ModelTraits, batch_queue,
 };
 use tritongw_types::{Error, Result};
 
+use crate::call_scope;
 use crate::metrics;
 use crate::model::PythonModel;
 use crate::thread_state;
@@ -22,9 +23,13 @@ impl InProcessHost for Interpreter {
         &self,
         source: &ModelSource,
         metrics: &Arc<dyn MetricService>,
+        calls: Arc<dyn ModelCalls>,
     ) -> Result<Box<dyn HostedModel>> {
         metrics::send_to(Arc::clone(metrics));
-        let model = Python::attach(|py| PythonModel::load(py, source, false))?;
+        let of_process = Arc::clone(&calls);
+        let model = Python::attach(|py| PythonModel::load(py, source, false, calls))?;
+        // For threads that models start, which do not know whose they are.
+        call_scope::set_of_process(Some(of_process), false);
         if model.traits().is_concurrent {
             return Ok(Box::new(Looped::start(Arc::new(model))?));
         }

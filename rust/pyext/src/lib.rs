@@ -11,6 +11,8 @@
 mod array;
 mod buffer;
 mod bytes_array;
+mod call;
+mod call_scope;
 mod command;
 mod config;
 mod dlpack;
@@ -21,9 +23,11 @@ mod inbox;
 mod logger;
 mod metrics;
 mod model;
+mod model_control;
 mod parameters;
 mod request;
 mod response;
+mod response_iterator;
 mod sender;
 mod standalone;
 mod tensor;
@@ -57,9 +61,13 @@ mod _core {
     #[pymodule_export]
     use super::metrics::{Metric, MetricFamily};
     #[pymodule_export]
+    use super::model_control::{is_model_ready, load_model, unload_model};
+    #[pymodule_export]
     use super::request::{InferenceRequest, InferenceTrace, PreferredMemory};
     #[pymodule_export]
     use super::response::InferenceResponse;
+    #[pymodule_export]
+    use super::response_iterator::ResponseIterator;
     #[pymodule_export]
     use super::sender::InferenceResponseSender;
     #[pymodule_export]

@@ -11,10 +11,12 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 use tritongw_backend_python::host::{
-    BatchReply, BatchSource, Execution, HostBatch, HostRequest, ModelSource, ModelTraits,
+    BatchReply, BatchSource, Execution, HostBatch, HostRequest, ModelCalls, ModelSource,
+    ModelTraits,
 };
 use tritongw_types::{Error, Result};
 
+use crate::call_scope;
 use crate::inbox::Inbox;
 use crate::request::InferenceRequest;
 use crate::response::InferenceResponse;
@@ -26,6 +28,8 @@ const HOST_MODULE: &str = "tritongw._model_host";
 pub(crate) struct PythonModel {
     instance_name: String,
     is_decoupled: bool,
+    // None outside of a server.
+    calls: Option<Arc<dyn ModelCalls>>,
     execute: Py<PyAny>,
     finalize: Py<PyAny>,
     // Whether `execute` is a generator: it gives parts of the answer, one after another.
@@ -42,18 +46,32 @@ pub(crate) struct Call {
     execution: Execution,
 }
 
+impl Call {
+    /// Returns the number of its batch.
+    pub(crate) fn batch(&self) -> u64 {
+        self.reply.id()
+    }
+}
+
 impl PythonModel {
     /// Imports the model's file and calls `initialize`.
     ///
     /// # Errors
     /// What the file or the model raised, in Triton's words.
-    pub(crate) fn load(py: Python<'_>, source: &ModelSource, is_sole: bool) -> Result<Self> {
+    pub(crate) fn load(
+        py: Python<'_>,
+        source: &ModelSource,
+        is_sole: bool,
+        calls: Arc<dyn ModelCalls>,
+    ) -> Result<Self> {
         let host = host_module(py)?;
         let load = || -> PyResult<Self> {
-            let loaded = host.call_method1("load", (order(py, source)?, is_sole))?;
+            let order = order(py, source)?;
+            let loaded = without_calls(py, || host.call_method1("load", (order, is_sole)))?;
             Ok(Self {
                 instance_name: source.instance_name.clone(),
                 is_decoupled: source.is_decoupled,
+                calls: Some(calls),
                 execute: loaded.getattr("execute")?.unbind(),
                 finalize: loaded.getattr("finalize")?.unbind(),
                 is_yielding: loaded.getattr("is_yielding")?.extract()?,
@@ -78,6 +96,7 @@ impl PythonModel {
         Ok(Self {
             instance_name,
             is_decoupled,
+            calls: None,
             execute,
             finalize: py.None(),
             is_yielding,
@@ -99,12 +118,19 @@ impl PythonModel {
     /// If the server is gone; what `execute` raised or did wrong is the answer to its requests.
     pub(crate) fn execute(&self, py: Python<'_>, batch: HostBatch) -> Result<()> {
         let (requests, call) = self.begin(py, batch);
+        let entered = match &self.calls {
+            Some(calls) => call_scope::enter(py, calls, call.batch()),
+            None => call_scope::forbid(py),
+        };
         let returned = requests
             .and_then(|requests| self.execute.bind(py).call1((requests,)))
             .and_then(|returned| match self.is_yielding {
                 true => self.send_yielded(&call, &returned),
                 false => self.completed(returned),
             });
+        entered
+            .and_then(|entered| call_scope::leave(py, entered))
+            .unwrap_or_else(|error| log::error!("failed to note a batch: {error}"));
         self.end(call, returned)
     }
 
@@ -126,6 +152,14 @@ impl PythonModel {
         self.finalize(py);
         event_loop.call_method0("close")?;
         served.map(|_| ())
+    }
+
+    /// Notes that the running task executes a batch.
+    pub(crate) fn enter_task(&self, py: Python<'_>, batch: u64) -> PyResult<()> {
+        match &self.calls {
+            Some(calls) => call_scope::enter_task(py, calls, batch),
+            None => Ok(()),
+        }
     }
 
     /// Makes the objects that the model gets.
@@ -318,11 +352,19 @@ impl PythonModel {
 
     /// Calls `finalize`, if the model has it.
     pub(crate) fn finalize(&self, py: Python<'_>) {
-        if let Err(error) = self.finalize.bind(py).call0() {
+        if let Err(error) = without_calls(py, || self.finalize.bind(py).call0()) {
             let text = self.describe_failure(py, Failure::Raised(error));
             log::error!("failed to finalize '{}': {text}", self.instance_name);
         }
     }
+}
+
+/// Runs what must not call models.
+fn without_calls<T>(py: Python<'_>, run: impl FnOnce() -> PyResult<T>) -> PyResult<T> {
+    let entered = call_scope::forbid(py)?;
+    let result = run();
+    call_scope::leave(py, entered)?;
+    result
 }
 
 /// Why a batch failed.

@@ -5,11 +5,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use tritongw_backend_python::host::HostRequest;
-use tritongw_types::CorrelationId;
+use tritongw_backend_python::host::{CallReceiver, HostCall, HostOutput, HostRequest, TraceParent};
+use tritongw_types::{CorrelationId, Parameter};
 
+use crate::call::{Awaited, Mailbox, SentCall, is_in_event_loop, new_future, resolve_later};
+use crate::call_scope;
 use crate::error::model_exception;
 use crate::parameters;
+use crate::response_iterator::ResponseIterator;
 use crate::sender::{InferenceResponseSender, Outlet};
 use crate::tensor::Tensor;
 
@@ -45,6 +48,8 @@ impl PreferredMemory {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct InferenceTrace {
     context: Option<String>,
+    // The request whose trace it is, if it is the server's.
+    parent: Option<TraceParent>,
 }
 
 #[pymethods]
@@ -74,6 +79,15 @@ pub(crate) struct InferenceRequest {
     // What a request of the server is asked for is known to its outlet.
     requested_output_names: Vec<String>,
     outlet: Option<Arc<Outlet>>,
+    // Of a request to another model.
+    target: Option<Target>,
+}
+
+/// Whom a request is for, and what only the sending of it needs.
+struct Target {
+    model_name: String,
+    model_version: i64,
+    parameters: Vec<Parameter>,
 }
 
 impl InferenceRequest {
@@ -96,10 +110,12 @@ impl InferenceRequest {
             parameters: request.parameters,
             trace: InferenceTrace {
                 context: request.trace_context,
+                parent: outlet.trace_parent(),
             },
             inputs: inputs.collect::<PyResult<_>>()?,
             requested_output_names: Vec::new(),
             outlet: Some(outlet),
+            target: None,
         })
     }
 
@@ -118,17 +134,17 @@ impl InferenceRequest {
 impl InferenceRequest {
     #[new]
     #[pyo3(signature = (
-        request_id = String::new(), correlation_id = None, inputs = Vec::new(),
-        requested_output_names = Vec::new(), model_name = "", model_version = -1, flags = 0,
+        request_id = String::new(), correlation_id = None, inputs = None,
+        requested_output_names = None, model_name = None, model_version = -1, flags = 0,
         timeout = 0, preferred_memory = None, trace = None, parameters = None
     ))]
     #[expect(clippy::too_many_arguments, reason = "Triton's signature")]
     fn new(
         request_id: String,
         correlation_id: Option<&Bound<'_, PyAny>>,
-        inputs: Vec<Py<Tensor>>,
-        requested_output_names: Vec<String>,
-        model_name: &str,
+        inputs: Option<Vec<Option<Py<Tensor>>>>,
+        requested_output_names: Option<Vec<String>>,
+        model_name: Option<String>,
         model_version: i64,
         flags: u32,
         timeout: u64,
@@ -136,8 +152,36 @@ impl InferenceRequest {
         trace: Option<Py<InferenceTrace>>,
         parameters: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Self> {
-        // Needed to send the request, which this version cannot.
-        drop((model_name, model_version, preferred_memory));
+        // All memory is the host's: there is nothing to prefer (Y066).
+        drop(preferred_memory);
+        let model_name = required("model_name", model_name)?;
+        let empty = |what: &str| {
+            model_exception(format!(
+                "{what} for request with id '{request_id}' and model name '{model_name}' should \
+                 not be empty."
+            ))
+        };
+        let inputs = required("inputs", inputs)?
+            .into_iter()
+            .map(|input| input.ok_or_else(|| empty("Input tensor")))
+            .collect::<PyResult<_>>()?;
+        let mut requested = Vec::new();
+        for name in required("requested_output_names", requested_output_names)? {
+            if name.is_empty() {
+                return Err(empty("Requested output name"));
+            }
+            if !requested.contains(&name) {
+                requested.push(name);
+            }
+        }
+        let target = Target {
+            model_name,
+            model_version,
+            parameters: parameters
+                .map(parameters::from_dict)
+                .transpose()?
+                .unwrap_or_default(),
+        };
         Ok(Self {
             request_id,
             correlation_id: correlation_id_of(correlation_id)?,
@@ -147,8 +191,9 @@ impl InferenceRequest {
             parameters: parameters::to_json(parameters)?,
             trace: trace.map(|trace| trace.get().clone()).unwrap_or_default(),
             inputs,
-            requested_output_names,
+            requested_output_names: requested,
             outlet: None,
+            target: Some(target),
         })
     }
 
@@ -236,24 +281,90 @@ impl InferenceRequest {
         }
     }
 
-    /// Not available yet: raises ``TritonModelException``.
+    /// Send the request to its model and wait for the response.
+    ///
+    /// With ``decoupled`` return an iterator over any number of responses at once.
     #[pyo3(signature = (decoupled = false))]
-    fn exec(&self, decoupled: bool) -> PyResult<()> {
-        Err(no_model_calls(decoupled))
+    fn exec<'py>(&self, py: Python<'py>, decoupled: bool) -> PyResult<Bound<'py, PyAny>> {
+        let call = self.send(py, decoupled, false)?;
+        if decoupled {
+            Ok(Bound::new(py, ResponseIterator::new(call, false))?.into_any())
+        } else {
+            Ok(Bound::new(py, call.response(py)?)?.into_any())
+        }
     }
 
-    /// Not available yet: raises ``TritonModelException``.
+    /// Send the request to its model and return a future of the response.
+    ///
+    /// With ``decoupled`` the future's result is an iterator over any number of responses.
     #[pyo3(signature = (decoupled = false))]
-    fn async_exec(&self, decoupled: bool) -> PyResult<()> {
-        Err(no_model_calls(decoupled))
+    fn async_exec<'py>(&self, py: Python<'py>, decoupled: bool) -> PyResult<Bound<'py, PyAny>> {
+        let (event_loop, future) = new_future(py)?;
+        let call = self.send(py, decoupled, true)?;
+        let awaited = if decoupled {
+            let iterator = ResponseIterator::new(call.clone(), true);
+            Awaited::Iterator(Py::new(py, iterator)?)
+        } else {
+            Awaited::Response
+        };
+        resolve_later(&event_loop, &future, &call, awaited)?;
+        Ok(future)
     }
 }
 
-fn no_model_calls(_decoupled: bool) -> PyErr {
-    model_exception(
-        "calls from a Python model to other models (BLS) are not available in this version of \
-         tritongw",
-    )
+impl InferenceRequest {
+    fn send(&self, py: Python<'_>, is_decoupled: bool, is_watched: bool) -> PyResult<SentCall> {
+        let scope = call_scope::current(py)?;
+        let target = self.target.as_ref().ok_or_else(|| {
+            model_exception(
+                "a request of the server cannot be sent on: make an InferenceRequest with its \
+                 inputs",
+            )
+        })?;
+        let data: Vec<_> = self
+            .inputs
+            .iter()
+            .map(Py::get)
+            .map(|tensor| tensor.data(py).map(|data| (tensor, data)))
+            .collect::<PyResult<_>>()?;
+        let inputs = data.iter().map(|(tensor, data)| HostOutput {
+            name: tensor.name(),
+            data_type: tensor.data_type(),
+            shape: data.shape(),
+            data: data.for_call(),
+        });
+        let call = HostCall {
+            model_name: &target.model_name,
+            model_version: target.model_version,
+            id: &self.request_id,
+            correlation_id: &self.correlation_id,
+            flags: self.flags.load(Ordering::Relaxed),
+            timeout_us: self.timeout,
+            parameters: &target.parameters,
+            requested_outputs: &self.requested_output_names,
+            inputs: inputs.collect(),
+            is_decoupled,
+            batch: scope.batch,
+            is_blocking: !is_watched && is_in_event_loop(py)?,
+            trace: self.trace.parent,
+        };
+        let (calls, mailbox) = (scope.calls, Arc::new(Mailbox::default()));
+        let receiver = Arc::clone(&mailbox) as Arc<dyn CallReceiver>;
+        let handle = py.detach(|| calls.call(&call, receiver, is_watched));
+        Ok(SentCall {
+            calls,
+            mailbox,
+            handle: handle.into(),
+        })
+    }
+}
+
+fn required<T>(name: &str, value: Option<T>) -> PyResult<T> {
+    value.ok_or_else(|| {
+        PyTypeError::new_err(format!(
+            "InferenceRequest() is missing the required argument '{name}'"
+        ))
+    })
 }
 
 fn correlation_id_of(id: Option<&Bound<'_, PyAny>>) -> PyResult<CorrelationId> {

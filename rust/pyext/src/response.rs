@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
+use tritongw_backend_python::host::{CallResponse, parameters_json};
 use tritongw_types::{Error, Parameter};
 
 use crate::error::TritonError;
@@ -17,6 +18,22 @@ pub(crate) struct InferenceResponse {
 }
 
 impl InferenceResponse {
+    /// Makes the response of a called model.
+    pub(crate) fn from_call(py: Python<'_>, response: CallResponse) -> PyResult<Self> {
+        let outputs = response.outputs.into_iter();
+        let output_tensors = outputs.map(|output| Py::new(py, Tensor::from_host(output)));
+        let error = response.error.as_ref().map(TritonError::of);
+        Ok(Self {
+            output_tensors: output_tensors.collect::<PyResult<_>>()?,
+            error: error.map(|error| Py::new(py, error)).transpose()?,
+            parameters_json: match response.parameters.as_slice() {
+                [] => "{}".to_owned(),
+                parameters => parameters_json(parameters),
+            },
+            parameters: response.parameters,
+        })
+    }
+
     pub(crate) fn tensors(&self) -> &[Py<Tensor>] {
         &self.output_tensors
     }

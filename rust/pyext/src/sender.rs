@@ -6,7 +6,9 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use tritongw_backend_python::host::{BatchReply, HostOutput, HostResponse, OutputData};
+use tritongw_backend_python::host::{
+    BatchReply, HostOutput, HostResponse, OutputData, TraceParent,
+};
 use tritongw_engine::ResponseFlags;
 use tritongw_types::Error;
 
@@ -46,6 +48,13 @@ impl Outlet {
             requested_outputs,
             state: Mutex::default(),
         }
+    }
+
+    /// Returns the place of the request among those that the server knows.
+    pub(crate) fn trace_parent(&self) -> Option<TraceParent> {
+        let index = u32::try_from(self.index).ok()?;
+        let batch = self.reply.id();
+        Some(TraceParent { batch, index })
     }
 
     pub(crate) fn requested_outputs(&self) -> &[String] {

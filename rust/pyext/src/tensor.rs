@@ -2,7 +2,7 @@
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use tritongw_backend_python::host::{HostTensor, TensorMemory};
+use tritongw_backend_python::host::{HostTensor, OutputData, TensorMemory};
 use tritongw_types::{DataType, Shape};
 
 use crate::array::{self, ArrayData};
@@ -79,6 +79,9 @@ impl Tensor {
     }
 }
 
+/// Up to here a copy costs less than keeping track of the memory.
+const SMALL: usize = 4096;
+
 /// Data of a tensor, held for sending.
 pub(crate) enum TensorData<'a> {
     Memory(&'a TensorMemory, &'a Shape),
@@ -90,6 +93,17 @@ impl TensorData<'_> {
         match self {
             Self::Memory(memory, _) => memory.as_slice(),
             Self::Array(data) => data.as_slice(),
+        }
+    }
+
+    /// Returns the data for a call to another model: large memory by reference, since it is not the
+    /// model's to change any more than that of an array.
+    pub(crate) fn for_call(&self) -> OutputData<'_> {
+        match self {
+            Self::Memory(memory, _) if memory.byte_size() > SMALL => {
+                OutputData::Owned((*memory).clone().into())
+            }
+            _ => OutputData::Borrowed(self.as_slice()),
         }
     }
 

@@ -24,6 +24,14 @@ pub(crate) fn keep() {
     STATE.with(|_| ());
 }
 
+/// As [`keep`], unless the thread is one of Python's, which has its state. It must not be attached.
+pub(crate) fn keep_if_foreign() {
+    // SAFETY: the interpreter runs; the call only looks at the thread.
+    if unsafe { ffi::PyGILState_GetThisThreadState() }.is_null() {
+        keep();
+    }
+}
+
 impl KeptState {
     fn new() -> Self {
         // SAFETY: the interpreter runs as long as the server whose thread this is. `Ensure`

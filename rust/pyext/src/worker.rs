@@ -7,6 +7,7 @@ use pyo3::prelude::*;
 use tritongw_backend_python::host::Next;
 use tritongw_backend_python::worker::{Assignment, WorkerSession, connect};
 
+use crate::call_scope;
 use crate::inbox::gone;
 use crate::logger;
 use crate::metrics;
@@ -30,8 +31,9 @@ pub(crate) fn worker_main(py: Python<'_>) -> PyResult<()> {
 }
 
 fn serve(py: Python<'_>, mut session: WorkerSession) -> PyResult<()> {
-    let model = match PythonModel::load(py, session.source(), true) {
+    let model = match PythonModel::load(py, session.source(), true, session.calls()) {
         Ok(model) => {
+            call_scope::set_of_process(Some(session.calls()), true);
             py.detach(|| session.report_start(&Ok(model.traits())))?;
             Arc::new(model)
         }

@@ -122,10 +122,6 @@ class TritonPythonModel:
         name = self.args["model_instance_name"]
         print(f"sender errors of {name}: {json.dumps(texts)}", flush=True)
 
-    def call_another(self, request):
-        other = pb_utils.InferenceRequest(model_name="other", requested_output_names=["Y"])
-        return say(str(other.exec()))
-
     def loop(self, request):
         async def nested():
             await asyncio.sleep(0)

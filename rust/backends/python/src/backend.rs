@@ -19,7 +19,9 @@ use crate::server::in_process::InProcessModel;
 use crate::server::model::{WorkerModel, WorkerModelArgs};
 use crate::server::process::WorkerProcess;
 use crate::server::supervisor::start_order;
-use crate::settings::{HostKind, WorkerSettings, debugger, slab_size};
+use crate::settings::{
+    DEFAULT_CALL_LIMIT, HostKind, WorkerSettings, call_limit, debugger, slab_size,
+};
 use crate::shared::control::{ToServer, ToWorker};
 
 /// The file of a Python model, and of a backend that is one (B059, B061).
@@ -160,6 +162,7 @@ impl Backend for PythonBackend {
     }
 
     fn load_model(&self, model: &Arc<ModelContext>) -> Result<Arc<dyn BackendModel>> {
+        call_limit(model)?;
         match self.host_kind(model)? {
             HostKind::Worker => Ok(Arc::new(WorkerModel::new(WorkerModelArgs {
                 settings: WorkerSettings::read(model)?,
@@ -235,6 +238,8 @@ fn model_source(model: &ModelContext, model_path: PathBuf) -> ModelSource {
         device_id: 0,
         version: model.version,
         debugger: debugger(model),
+        // Checked when the model is loaded.
+        call_limit: call_limit(model).unwrap_or(DEFAULT_CALL_LIMIT),
     }
 }
 

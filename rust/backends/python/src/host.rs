@@ -13,10 +13,16 @@ use smallvec::SmallVec;
 use tritongw_engine::ResponseFlags;
 use tritongw_types::{CorrelationId, DataType, Error, Parameter, Result, Shape};
 
+pub use self::calls::{
+    CallHandle, CallReceiver, CallResponse, HostCall, ModelCalls, ModelControl, TraceParent,
+};
 pub use self::metrics::{MetricDesk, MetricService, NewMetric};
 pub use self::queue::{BatchQueue, BatchSender, batch_queue};
+pub use crate::server::encode::parameters_json;
 pub use crate::shared::memory::TensorMemory;
 
+pub(crate) mod call_limiter;
+mod calls;
 mod metrics;
 mod queue;
 
@@ -45,6 +51,8 @@ pub struct ModelSource {
     pub version: i64,
     /// Which debugger to wait for, if any: `PORT` or `pdb:PORT`.
     pub debugger: Option<String>,
+    /// Calls to other models that may be under way at once (`thread-pool-size`, Y026).
+    pub call_limit: u32,
 }
 
 /// What a loaded model is, beyond a class with `execute`.
@@ -229,6 +237,11 @@ impl OutputData<'_> {
 /// Takes the responses to the requests of one batch. Callable from any thread, also after
 /// `execute` has returned.
 pub trait BatchReply: Send + Sync {
+    /// Returns the number by which calls name the batch that makes them.
+    fn id(&self) -> u64 {
+        0
+    }
+
     /// Sends a response to the request at `index`, or flags alone. For a model that is not
     /// decoupled the first response is the only one.
     ///
@@ -270,6 +283,7 @@ pub trait InProcessHost: Send + Sync {
         &self,
         source: &ModelSource,
         metrics: &Arc<dyn MetricService>,
+        calls: Arc<dyn ModelCalls>,
     ) -> Result<Box<dyn HostedModel>>;
 }
 

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The server's side: models, instances, and the supervision of their workers.
 
+pub(crate) mod call_desk;
+pub(crate) mod call_request;
+pub(crate) mod call_room;
 pub(crate) mod concurrency;
 pub(crate) mod connection;
 pub(crate) mod conversation;
@@ -9,6 +12,7 @@ pub(crate) mod encode;
 pub(crate) mod environment;
 mod execution_clock;
 pub(crate) mod in_process;
+pub(crate) mod in_process_calls;
 pub(crate) mod input_slab;
 pub(crate) mod model;
 pub(crate) mod open_batch;
@@ -16,4 +20,5 @@ pub(crate) mod outputs;
 mod private_directory;
 pub(crate) mod process;
 pub(crate) mod receiver;
+pub(crate) mod slab_allocator;
 pub(crate) mod supervisor;

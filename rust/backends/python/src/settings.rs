@@ -37,6 +37,8 @@ const OF_WORKERS: [&str; 7] = [
 ];
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
+/// [`call_limit`] where nothing is set.
+pub(crate) const DEFAULT_CALL_LIMIT: u32 = 32;
 const DEFAULT_RESTART_DELAY_LIMIT: Duration = Duration::from_secs(10);
 /// A worker takes some 30 descriptors for itself and the interpreter.
 const MIN_OPEN_FILES: u64 = 64;
@@ -45,12 +47,11 @@ const MIN_MEMORY_BYTES: u64 = 64 << 20;
 const MIN_EXECUTION_TIMEOUT: Duration = Duration::from_millis(1);
 
 /// Settings of Triton's Python backend about things that do not exist here, and the least value
-/// that Triton takes (Y021, Y022, Y024, Y026).
-const WITHOUT_EFFECT: [(&str, u64); 4] = [
+/// that Triton takes (Y021, Y022, Y024).
+const WITHOUT_EFFECT: [(&str, u64); 3] = [
     ("shm-default-byte-size", 1 << 20),
     ("shm-growth-byte-size", 1 << 20),
     ("shm_message_queue_size", 1),
-    ("thread-pool-size", 1),
 ];
 /// The same, whose value is any text (Y025).
 const REGION_PREFIX: &str = "shm-region-prefix-name";
@@ -90,6 +91,7 @@ impl WorkerSettings {
     /// If a setting or parameter has a value that means nothing.
     pub(crate) fn read(model: &ModelContext) -> Result<Self> {
         check_without_effect(model)?;
+        call_limit(model)?;
         check_inputs_on_cpu(model)?;
         let timeout = match setting_number(model, "stub-timeout-seconds", 1)? {
             Some(seconds) => Duration::from_secs(seconds),
@@ -143,6 +145,17 @@ impl HostKind {
             )),
         }
     }
+}
+
+/// Returns how many calls of one execution to other models may be under way (Y026).
+///
+/// # Errors
+/// If `thread-pool-size` is no such number.
+pub(crate) fn call_limit(model: &ModelContext) -> Result<u32> {
+    let limit = setting_number(model, "thread-pool-size", 1)?;
+    Ok(limit.map_or(DEFAULT_CALL_LIMIT, |limit| {
+        u32::try_from(limit).unwrap_or(u32::MAX)
+    }))
 }
 
 /// Returns the size of each slab: `slab-byte-size` of the backend's settings, 8 GiB of address

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What a server and a worker process have in common: memory, rings, frames, wake-ups.
 
+pub(crate) mod call_message;
 pub(crate) mod channel;
 pub(crate) mod control;
 pub(crate) mod descriptor;

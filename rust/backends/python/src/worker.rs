@@ -8,6 +8,7 @@
 //! [`BatchSource`](crate::host::BatchSource) of its event loop.
 //! **Invariant:** when the server is gone the process ends at once, whatever the model does.
 
+mod calls;
 mod link;
 mod metrics;
 mod outbox;

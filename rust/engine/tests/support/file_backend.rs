@@ -62,14 +62,10 @@ impl Held {
     /// Calls a model as the execution would.
     pub fn call(&self, server: &FileServer, model: &str) -> Result<Reply> {
         let requests = self.requests.iter().map(|request| &**request);
-        let origin = CallOrigin::new(self.permit.as_ref(), requests);
+        let origin = CallOrigin::new(self.permit.as_ref(), requests, false);
         let caller = self.requests[0].model().context().caller();
         let request = server.request(caller.model(model, None)?);
-        let (sender, answers) = channel();
-        let sink = Arc::new(ChannelSink(sender));
-        let responder = caller.send(request, &origin, Arc::new(HeapAllocator), sink)?;
-        let responder = responder.upgrade().expect("not answered yet");
-        Ok(Reply { answers, responder })
+        Reply::to_call(&caller, &origin, request)
     }
 }
 

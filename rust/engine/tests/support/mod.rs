@@ -23,8 +23,8 @@ use tritongw_engine::backend::{
 use tritongw_engine::batch::{Batch, ExecutionPermit, Requests};
 use tritongw_engine::buffer::HeapAllocator;
 use tritongw_engine::{
-    ComputeTimings, InferenceRequest, InferenceResponse, InputTensor, Responder, ResponseFlags,
-    ResponseSink, Server, ServerOptions,
+    CallOrigin, ComputeTimings, InferenceRequest, InferenceResponse, InputTensor, ModelCaller,
+    Responder, ResponseFlags, ResponseSink, Server, ServerOptions,
 };
 use tritongw_types::{DataType, Error, Result, Shape};
 
@@ -305,6 +305,19 @@ impl Reply {
         let sink = Arc::new(ChannelSink(sender));
         let responder = Arc::clone(request.set_response_handler(Arc::new(HeapAllocator), sink));
         server.infer(request).map_err(|(error, _)| error)?;
+        Ok(Self { answers, responder })
+    }
+
+    /// Sends a request off that the execution `origin` makes.
+    pub fn to_call(
+        caller: &ModelCaller,
+        origin: &CallOrigin,
+        request: Box<InferenceRequest>,
+    ) -> Result<Self> {
+        let (sender, answers) = channel();
+        let sink = Arc::new(ChannelSink(sender));
+        let responder = caller.send(request, origin, Arc::new(HeapAllocator), sink)?;
+        let responder = responder.upgrade().expect("not answered yet");
         Ok(Self { answers, responder })
     }
 

@@ -144,7 +144,7 @@ fn host_tensor(input: &InputTensor, slab: &InputSlab) -> Result<HostTensor> {
 }
 
 /// Returns parameters as a JSON object; empty if there are none, which stands for `{}`.
-fn parameters_json(parameters: &[Parameter]) -> String {
+pub fn parameters_json(parameters: &[Parameter]) -> String {
     if parameters.is_empty() {
         return String::new();
     }

@@ -15,6 +15,7 @@ use tritongw_types::Result;
 
 use super::concurrency::placement_of_coroutines;
 use super::encode::host_request;
+use super::in_process_calls::{InProcessCalls, OpenBatches};
 use super::input_slab::{InputSlab, SlabRequestMemory};
 use super::open_batch::{BatchKind, ComputeSpan, OpenBatch};
 use crate::backend::{instance_source, metric_registry};
@@ -49,7 +50,14 @@ impl BackendModel for InProcessModel {
         let registry = metric_registry(&instance.model);
         let metrics: Arc<dyn MetricService> = Arc::new(MetricDesk::new(registry));
         let source = instance_source(&self.source, instance);
-        let hosted = self.host.load(&source, &metrics)?;
+        let batches = Arc::new(OpenBatches::default());
+        let calls = InProcessCalls::new(
+            source.instance_name.clone(),
+            instance.model.caller(),
+            source.call_limit,
+            Arc::clone(&batches),
+        );
+        let hosted = self.host.load(&source, &metrics, Arc::new(calls))?;
         let traits = hosted.traits();
         let placement = if traits.is_concurrent {
             placement_of_coroutines(&instance.model.config)?
@@ -61,6 +69,7 @@ impl BackendModel for InProcessModel {
             traits,
             placement,
             input_slab: Arc::clone(&self.input_slab),
+            batches,
             hosted,
         }))
     }
@@ -75,6 +84,7 @@ struct InProcessInstance {
     traits: ModelTraits,
     placement: Placement,
     input_slab: Arc<InputSlab>,
+    batches: Arc<OpenBatches>,
     hosted: Box<dyn HostedModel>,
 }
 
@@ -94,8 +104,11 @@ impl BackendInstance for InProcessInstance {
             is_decoupled: config.is_decoupled,
             is_concurrent: self.traits.is_concurrent,
         };
+        let batch = Arc::new(OpenBatch::take(batch, kind));
         let reply = Arc::new(InProcessReply {
-            batch: OpenBatch::take(batch, kind),
+            id: self.batches.add(&batch),
+            batches: Arc::clone(&self.batches),
+            batch,
             compute_start_ns: monotonic_ns(),
             compute_end_ns: AtomicU64::new(0),
         });
@@ -116,7 +129,9 @@ impl BackendInstance for InProcessInstance {
 }
 
 struct InProcessReply {
-    batch: OpenBatch,
+    id: u64,
+    batches: Arc<OpenBatches>,
+    batch: Arc<OpenBatch>,
     compute_start_ns: u64,
     // 0 while `execute` runs.
     compute_end_ns: AtomicU64,
@@ -136,7 +151,17 @@ impl InProcessReply {
     }
 }
 
+impl Drop for InProcessReply {
+    fn drop(&mut self) {
+        self.batches.remove(self.id);
+    }
+}
+
 impl BatchReply for InProcessReply {
+    fn id(&self) -> u64 {
+        self.id
+    }
+
     fn send(
         &self,
         index: usize,

@@ -50,7 +50,11 @@ impl InputSlab {
     }
 
     /// Takes a block whose byte at `data_offset` is aligned; `None` if the slab is used up.
-    fn allocate(self: &Arc<Self>, byte_size: usize, data_offset: usize) -> Option<InputBlock> {
+    pub(crate) fn allocate(
+        self: &Arc<Self>,
+        byte_size: usize,
+        data_offset: usize,
+    ) -> Option<InputBlock> {
         let lead = data_offset.wrapping_neg() % ALIGNMENT;
         let reserved = byte_size.max(1).checked_add(lead)?;
         let reserved = reserved.checked_next_multiple_of(PAGE_SIZE)?;

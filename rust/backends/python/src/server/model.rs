@@ -107,6 +107,7 @@ impl WorkerInstance {
             current: Arc::clone(&current),
             control: Arc::clone(&instance.control),
             metrics: metric_registry(&instance.model),
+            caller: instance.model.caller(),
             stop: stopped,
         };
         let (started, first) = sync_channel(1);

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tritongw_engine::batch::{Batch, ExecutionPermit, Requests};
 use tritongw_engine::clock::monotonic_ns;
+use tritongw_engine::trace::InferenceTrace;
 use tritongw_engine::{
-    ComputeTimings, InferenceRequest, InferenceResponse, Responder, ResponseFlags, ResponseOutcome,
-    ResponseTimings,
+    CallOrigin, ComputeTimings, InferenceRequest, InferenceResponse, Responder, ResponseFlags,
+    ResponseOutcome, ResponseTimings,
 };
 use tritongw_types::{Error, Result};
 
@@ -194,6 +195,24 @@ impl OpenBatch {
         let state = self.state.lock();
         let request = state.requests.get(index).and_then(Option::as_ref);
         request.map(|request| Arc::clone(request.responder()))
+    }
+
+    /// Returns by whom a call that the execution makes is made; see [`CallOrigin::new`].
+    pub(crate) fn call_origin(&self, is_blocking: bool) -> CallOrigin {
+        let state = self.state.lock();
+        let open = state.requests.iter().flatten();
+        CallOrigin::new(
+            state.permit.as_ref(),
+            open.map(|request| &**request),
+            is_blocking,
+        )
+    }
+
+    /// Returns the trace of the request at `index`, if it is open and has one.
+    pub(crate) fn trace(&self, index: usize) -> Option<Arc<InferenceTrace>> {
+        let state = self.state.lock();
+        let request = state.requests.get(index).and_then(Option::as_ref);
+        request.and_then(|request| request.trace().cloned())
     }
 
     /// Returns whether the request at `index` was given up by its client.

@@ -4,13 +4,17 @@
 use std::cell::Cell;
 use std::sync::Arc;
 
-use tritongw_engine::{HeldCalls, ResponseFlags};
+use bytes::Bytes;
+use tritongw_engine::{CallOrigin, HeldCalls, InputTensor, ResponseFlags};
 use tritongw_types::Error;
 
+use super::call_desk::CallDesk;
+use super::call_request::CallSpec;
 use super::connection::Connection;
 use super::open_batch::{ComputeSpan, OpenBatch};
 use super::outputs::OutputSlab;
 use crate::host::{HostOutput, HostResponse, OutputData};
+use crate::shared::call_message::{read_call, read_control};
 use crate::shared::descriptor::{Descriptor, FrameKind};
 use crate::shared::message::{SlabRange, TensorPlace, read_response, read_tensor};
 use crate::shared::ring::Consumer;
@@ -21,6 +25,7 @@ use crate::shared::wire::Reader;
 #[derive(Debug)]
 pub(crate) struct Receiver {
     pub(crate) connection: Arc<Connection>,
+    pub(crate) calls: Arc<CallDesk>,
     pub(crate) responses: Consumer,
     pub(crate) sleeper: Sleeper,
     pub(crate) outputs: OutputSlab,
@@ -85,7 +90,13 @@ impl Receiver {
             FrameKind::Response => self.respond(descriptor, payload)?,
             FrameKind::Executed => self.executed(descriptor, payload)?,
             FrameKind::Released => self.connection.release_inputs(descriptor.batch),
-            FrameKind::Skip | FrameKind::Execute | FrameKind::Stop => {
+            FrameKind::Call => self.call(descriptor, payload)?,
+            FrameKind::CallCancel => self.calls.cancel(descriptor.batch),
+            FrameKind::CallRead => self.calls.note_read(descriptor.batch, descriptor.count),
+            FrameKind::CallReleased => self.calls.release(descriptor.batch, descriptor.index),
+            FrameKind::CallRoom => self.calls.send_kept(),
+            FrameKind::Control => self.control(descriptor, payload)?,
+            FrameKind::Skip | FrameKind::Execute | FrameKind::Stop | FrameKind::Reply => {
                 return Err(format!("a worker sends no {:?} frame", descriptor.kind));
             }
         }
@@ -93,17 +104,7 @@ impl Receiver {
     }
 
     fn respond(&self, descriptor: &Descriptor, payload: &mut Vec<u8>) -> Result<(), Violation> {
-        if descriptor.body_size > 0 {
-            let range = SlabRange {
-                offset: descriptor.body_offset,
-                byte_size: descriptor.body_size,
-                slot: descriptor.body_slot,
-            };
-            *payload = self
-                .outputs
-                .copy_out(range)
-                .ok_or("a body lies outside the slab")?;
-        }
+        self.take_body(descriptor, payload)?;
         let response = match payload.as_slice() {
             [] => None,
             payload => Some(self.read(payload)?),
@@ -120,6 +121,70 @@ impl Receiver {
             );
         }
         self.connection.close_if_done(descriptor.batch);
+        Ok(())
+    }
+
+    /// Fetches a payload that was too large for the ring.
+    fn take_body(&self, descriptor: &Descriptor, payload: &mut Vec<u8>) -> Result<(), Violation> {
+        if descriptor.body_size > 0 {
+            let range = SlabRange {
+                offset: descriptor.body_offset,
+                byte_size: descriptor.body_size,
+                slot: descriptor.body_slot,
+            };
+            *payload = self
+                .outputs
+                .copy_out(range)
+                .ok_or("a body lies outside the slab")?;
+        }
+        Ok(())
+    }
+
+    /// Sends a call of the worker's model on.
+    fn call(&self, descriptor: &Descriptor, payload: &mut Vec<u8>) -> Result<(), Violation> {
+        let cut_short = || "a call is cut short".to_owned();
+        self.take_body(descriptor, payload)?;
+        let mut reader = Reader::new(payload);
+        let head = read_call(&mut reader).ok_or_else(cut_short)?;
+        let mut inputs = Vec::with_capacity(head.input_count);
+        for _ in 0..head.input_count {
+            let input = self.read_output(&mut reader, payload)?;
+            let data = match input.data {
+                OutputData::Owned(data) => data,
+                OutputData::Borrowed(data) => Bytes::copy_from_slice(data),
+            };
+            let (name, data_type) = (input.name, input.data_type);
+            inputs.push(InputTensor::new(name, data_type, input.shape, data));
+        }
+        let batch = self.connection.batch(head.batch);
+        let origin = batch.map_or_else(CallOrigin::default, |batch| {
+            batch.call_origin(head.is_blocking)
+        });
+        let trace = head.trace.and_then(|parent| {
+            let batch = self.connection.batch(parent.batch)?;
+            batch.trace(parent.index as usize)
+        });
+        let spec = CallSpec {
+            model_name: head.model_name,
+            model_version: head.model_version,
+            is_decoupled: head.is_decoupled,
+            id: head.id,
+            correlation_id: head.correlation_id,
+            flags: head.flags,
+            timeout_us: head.timeout_us,
+            parameters: head.parameters,
+            requested_outputs: head.requested_outputs,
+            trace,
+        };
+        self.calls.call(descriptor.batch, spec, inputs, &origin);
+        Ok(())
+    }
+
+    /// Carries out what the worker's model asks of the repository.
+    fn control(&self, descriptor: &Descriptor, payload: &mut Vec<u8>) -> Result<(), Violation> {
+        self.take_body(descriptor, payload)?;
+        let order = read_control(&mut Reader::new(payload)).ok_or("an order is cut short")?;
+        self.calls.control(descriptor.batch, order);
         Ok(())
     }
 
@@ -142,28 +207,35 @@ impl Receiver {
             ..HostResponse::default()
         };
         for _ in 0..head.output_count {
-            let tensor = read_tensor(&mut reader).ok_or_else(cut_short)?;
-            let data = match tensor.place {
-                TensorPlace::Inline { offset, byte_size } => {
-                    let data = payload
-                        .get(offset..offset + byte_size)
-                        .ok_or_else(cut_short)?;
-                    OutputData::Borrowed(data)
-                }
-                TensorPlace::Slab(range) => {
-                    let data = self.outputs.output(tensor.data_type, range);
-                    data.ok_or("an output lies outside the slab")?
-                }
-            };
-            let (name, data_type, shape) = (tensor.name, tensor.data_type, tensor.shape);
-            response.outputs.push(HostOutput {
-                name,
-                data_type,
-                shape,
-                data,
-            });
+            let output = self.read_output(&mut reader, payload)?;
+            response.outputs.push(output);
         }
         Ok(response)
+    }
+
+    /// Reads a tensor that the worker sent.
+    fn read_output<'a>(
+        &'a self,
+        reader: &mut Reader<'a>,
+        payload: &'a [u8],
+    ) -> Result<HostOutput<'a>, Violation> {
+        let tensor = read_tensor(reader).ok_or("a tensor is cut short")?;
+        let data = match tensor.place {
+            TensorPlace::Inline { offset, byte_size } => {
+                let data = payload.get(offset..offset + byte_size);
+                OutputData::Borrowed(data.ok_or("a tensor is cut short")?)
+            }
+            TensorPlace::Slab(range) => {
+                let data = self.outputs.output(tensor.data_type, range);
+                data.ok_or("a tensor lies outside the slab")?
+            }
+        };
+        Ok(HostOutput {
+            name: tensor.name,
+            data_type: tensor.data_type,
+            shape: tensor.shape,
+            data,
+        })
     }
 
     fn span(&self, descriptor: &Descriptor) -> ComputeSpan {

@@ -16,11 +16,12 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use rustix::event::{PollFd, PollFlags};
-use tritongw_engine::MetricRegistry;
 use tritongw_engine::backend::{Availability, InstanceControl};
 use tritongw_engine::clock::monotonic_ns;
+use tritongw_engine::{MetricRegistry, ModelCaller};
 use tritongw_types::{Error, Result};
 
+use super::call_desk::CallDesk;
 use super::connection::{Connection, not_healthy};
 use super::conversation::{Conversation, Deadline, Event, poll, write_log};
 use super::cores::CoreShare;
@@ -57,6 +58,8 @@ pub(crate) struct Supervisor {
     pub(crate) current: Arc<CurrentConnection>,
     pub(crate) control: Arc<dyn InstanceControl>,
     pub(crate) metrics: Arc<MetricRegistry>,
+    /// The way to other models.
+    pub(crate) caller: ModelCaller,
     /// Wakes when the instance is to stop.
     pub(crate) stop: Sleeper,
 }
@@ -167,8 +170,17 @@ impl Supervisor {
         if self.settings.execution_timeout.is_some() {
             connection.watch_executions();
         }
+        let calls = CallDesk::new(
+            Arc::clone(&self.instance_name),
+            self.caller.clone(),
+            Arc::clone(&self.input_slab),
+            channel.replies,
+            channel.reply_waker,
+            channel.reply_channel,
+        );
         let receiver = Receiver {
             connection: Arc::clone(&connection),
+            calls: Arc::clone(&calls),
             responses: channel.responses,
             sleeper: channel.response_sleeper,
             outputs: OutputSlab::new(channel.output_slab, channel.release_flags),
@@ -182,6 +194,7 @@ impl Supervisor {
                 // Whatever ends the receiver early, nobody takes what the worker sends any more.
                 let run = catch_unwind(AssertUnwindSafe(|| receiver.run()));
                 let run = run.unwrap_or_else(|_| Err("its receiver panicked".to_owned()));
+                calls.close();
                 if let Err(violation) = run {
                     log::error!("killing the worker of '{instance_name}': {violation}");
                     killer.kill();

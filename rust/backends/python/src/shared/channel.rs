@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What one server and one worker share: two rings, the release flags, the slabs, the pipes.
+//! What one server and one worker share: three rings, the release flags, the slabs, the pipes.
 //!
 //! Made anew for each worker process, so that nothing a dead worker wrote is ever looked at again.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering, fence};
 
 use super::memory::SharedMemory;
 use super::ring::{Consumer, Producer, RingPlace};
@@ -34,7 +35,37 @@ const RESPONSE_RING: RingPlace = RingPlace {
     cells: RING_CELLS,
 };
 const RELEASE_FLAGS: usize = RESPONSE_RING.offset + RESPONSE_RING.byte_size();
-const CHANNEL_SIZE: usize = (RELEASE_FLAGS + OUTPUT_SLOTS).next_multiple_of(PAGE_SIZE);
+/// Answers to the worker's calls to other models.
+const REPLY_RING: RingPlace = RingPlace {
+    offset: RELEASE_FLAGS + OUTPUT_SLOTS,
+    cells: RING_CELLS,
+};
+const HELD_UP_FLAG: usize = REPLY_RING.offset + REPLY_RING.byte_size();
+const CHANNEL_SIZE: usize = (HELD_UP_FLAG + 1).next_multiple_of(PAGE_SIZE);
+
+/// Says whether the server has replies that found no room in their ring.
+#[derive(Clone, Debug)]
+pub(crate) struct ReplyChannel(Arc<SharedMemory>);
+
+impl ReplyChannel {
+    fn flag(&self) -> &AtomicU8 {
+        let flag = self.0.atomic_u8(HELD_UP_FLAG);
+        flag.expect("INVARIANT: the flag lies in a channel, whose size was checked")
+    }
+
+    /// For the server, before it looks for room once more.
+    pub(crate) fn set_held_up(&self, is_held_up: bool) {
+        self.flag().store(u8::from(is_held_up), Ordering::Relaxed);
+        // Either the look finds the room, or the worker that made it finds the flag.
+        fence(Ordering::SeqCst);
+    }
+
+    /// For the worker, once it has made room.
+    pub(crate) fn is_held_up(&self) -> bool {
+        fence(Ordering::SeqCst);
+        self.flag().load(Ordering::Relaxed) != 0
+    }
+}
 
 /// Flags by which the server gives back ranges of the output slab: a byte per slot, 1 = released.
 #[derive(Clone, Debug)]
@@ -42,7 +73,7 @@ pub(crate) struct ReleaseFlags(Arc<SharedMemory>);
 
 impl ReleaseFlags {
     /// Returns the flag of a slot, if there is such a slot.
-    pub(crate) fn get(&self, slot: usize) -> Option<&std::sync::atomic::AtomicU8> {
+    pub(crate) fn get(&self, slot: usize) -> Option<&AtomicU8> {
         if slot >= OUTPUT_SLOTS {
             return None;
         }
@@ -59,10 +90,14 @@ pub(crate) struct ServerChannel {
     pub(crate) response_sleeper: Sleeper,
     /// Wakes the server's own side, which the worker's death must do as well.
     pub(crate) response_waker: Waker,
+    pub(crate) replies: Producer,
+    pub(crate) reply_waker: Waker,
+    pub(crate) reply_channel: ReplyChannel,
     pub(crate) output_slab: Arc<SharedMemory>,
     pub(crate) release_flags: ReleaseFlags,
     memory: Arc<SharedMemory>,
     request_sleeper: Sleeper,
+    reply_sleeper: Sleeper,
 }
 
 impl ServerChannel {
@@ -71,6 +106,7 @@ impl ServerChannel {
         let output_slab = Arc::new(SharedMemory::create("tritongw-outputs", slab_size)?);
         let (request_waker, request_sleeper) = wake::pair()?;
         let (response_waker, response_sleeper) = wake::pair()?;
+        let (reply_waker, reply_sleeper) = wake::pair()?;
         let inside = "INVARIANT: the rings lie in a channel of this size";
         Ok(Self {
             requests: Producer::new(Arc::clone(&memory), REQUEST_RING).expect(inside),
@@ -78,21 +114,26 @@ impl ServerChannel {
             responses: Consumer::new(Arc::clone(&memory), RESPONSE_RING).expect(inside),
             response_sleeper,
             response_waker,
+            replies: Producer::new(Arc::clone(&memory), REPLY_RING).expect(inside),
+            reply_waker,
+            reply_channel: ReplyChannel(Arc::clone(&memory)),
             output_slab,
             release_flags: ReleaseFlags(Arc::clone(&memory)),
             memory,
             request_sleeper,
+            reply_sleeper,
         })
     }
 
     /// Returns the descriptors that [`WorkerChannel::open`] takes, in its order.
-    pub(crate) fn worker_fds<'a>(&'a self, input_slab: &'a SharedMemory) -> [BorrowedFd<'a>; 5] {
+    pub(crate) fn worker_fds<'a>(&'a self, input_slab: &'a SharedMemory) -> [BorrowedFd<'a>; 6] {
         [
             self.memory.fd(),
             self.output_slab.fd(),
             input_slab.fd(),
             self.request_sleeper.as_fd(),
             self.response_waker.as_fd(),
+            self.reply_sleeper.as_fd(),
         ]
     }
 }
@@ -104,6 +145,9 @@ pub(crate) struct WorkerChannel {
     pub(crate) request_sleeper: Sleeper,
     pub(crate) responses: Producer,
     pub(crate) response_waker: Waker,
+    pub(crate) replies: Consumer,
+    pub(crate) reply_sleeper: Sleeper,
+    pub(crate) reply_channel: ReplyChannel,
     pub(crate) input_slab: Arc<SharedMemory>,
     pub(crate) output_slab: Arc<SharedMemory>,
     pub(crate) release_flags: ReleaseFlags,
@@ -112,7 +156,16 @@ pub(crate) struct WorkerChannel {
 impl WorkerChannel {
     /// Opens what the server sent.
     pub(crate) fn open(fds: Vec<OwnedFd>) -> io::Result<Self> {
-        let Ok([memory, output_slab, input_slab, sleeper, waker]) = <[OwnedFd; 5]>::try_from(fds)
+        let Ok(
+            [
+                memory,
+                output_slab,
+                input_slab,
+                sleeper,
+                waker,
+                reply_sleeper,
+            ],
+        ) = <[OwnedFd; 6]>::try_from(fds)
         else {
             return Err(io::Error::other("the server sent no channel"));
         };
@@ -120,6 +173,7 @@ impl WorkerChannel {
         let too_small = || io::Error::other("the server's channel is too small");
         let requests = Consumer::new(Arc::clone(&memory), REQUEST_RING).ok_or_else(too_small)?;
         let responses = Producer::new(Arc::clone(&memory), RESPONSE_RING).ok_or_else(too_small)?;
+        let replies = Consumer::new(Arc::clone(&memory), REPLY_RING).ok_or_else(too_small)?;
         if memory.byte_size() < CHANNEL_SIZE {
             return Err(too_small());
         }
@@ -128,6 +182,9 @@ impl WorkerChannel {
             request_sleeper: Sleeper::new(sleeper),
             responses,
             response_waker: Waker::new(waker)?,
+            replies,
+            reply_sleeper: Sleeper::new(reply_sleeper),
+            reply_channel: ReplyChannel(Arc::clone(&memory)),
             input_slab: Arc::new(SharedMemory::open(input_slab)?),
             output_slab: Arc::new(SharedMemory::open(output_slab)?),
             release_flags: ReleaseFlags(memory),

@@ -21,13 +21,13 @@ use super::metric_message::{MetricAnswer, MetricRequest};
 use crate::host::{ModelSource, ModelTraits};
 
 /// Changes with every change of frames or messages: a worker may come from another installation.
-pub(crate) const PROTOCOL_VERSION: u32 = 4;
+pub(crate) const PROTOCOL_VERSION: u32 = 5;
 
 /// Longest message that travels in the packet itself; the kernel takes some 200 KiB.
 const PACKET_LIMIT: usize = 64 * 1024;
 /// Longest message at all: what a worker says must not take up the server's memory.
 const MESSAGE_LIMIT: usize = 64 * 1024 * 1024;
-const MAX_FDS: usize = 6;
+const MAX_FDS: usize = 7;
 
 /// From the server.
 #[derive(Debug, Serialize, Deserialize)]

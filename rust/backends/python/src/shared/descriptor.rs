@@ -20,16 +20,37 @@ pub(crate) enum FrameKind {
     Executed = 4,
     /// To the server: nothing in the worker holds the inputs of the batch any more.
     Released = 5,
+    /// To the server: a call to another model.
+    Call = 6,
+    /// To the server: give a call up.
+    CallCancel = 7,
+    /// To the server: so many responses of a call were looked at.
+    CallRead = 8,
+    /// To the server: nothing in the worker holds a response of a call any more.
+    CallReleased = 9,
+    /// To the server: there is room in the ring of replies again.
+    CallRoom = 10,
+    /// To the server: load or unload a model, or say whether it is ready.
+    Control = 11,
+    /// To the worker: a response to a call, or flags alone.
+    Reply = 12,
 }
 
 impl FrameKind {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 13] = [
         Self::Skip,
         Self::Execute,
         Self::Stop,
         Self::Response,
         Self::Executed,
         Self::Released,
+        Self::Call,
+        Self::CallCancel,
+        Self::CallRead,
+        Self::CallReleased,
+        Self::CallRoom,
+        Self::Control,
+        Self::Reply,
     ];
 }
 
@@ -42,11 +63,11 @@ pub(crate) struct Descriptor {
     pub(crate) flags: u16,
     /// Bytes that follow the descriptor in the ring.
     pub(crate) payload_size: u32,
-    /// The batch it is about.
+    /// The batch or call it is about.
     pub(crate) batch: u64,
-    /// The request of the batch that a response answers.
+    /// The request of the batch that a response answers; the number of a call's response.
     pub(crate) index: u32,
-    /// Requests of the batch to execute.
+    /// Requests of the batch to execute; responses that were looked at.
     pub(crate) count: u32,
     /// Where the body lies that was too large for the ring, and its size: 0 if there is none.
     pub(crate) body_offset: u64,

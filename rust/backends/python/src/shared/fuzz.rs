@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 
 use tritongw_types::Error;
 
+use super::call_message::{read_call, read_control};
 use super::descriptor::{CELL_SIZE, Descriptor, FrameKind};
 use super::memory::SharedMemory;
 use super::message::{TensorPlace, read_request, read_response, read_tensor};
@@ -69,6 +70,11 @@ fn read_payload(payload: &[u8]) {
     if let Some(response) = read_response(&mut reader) {
         read_tensors(&mut reader, response.output_count, payload.len());
     }
+    let mut reader = Reader::new(payload);
+    if let Some(call) = read_call(&mut reader) {
+        read_tensors(&mut reader, call.input_count, payload.len());
+    }
+    let _ = read_control(&mut Reader::new(payload));
     let error: Option<Error> = Reader::new(payload).error();
     assert!(error.is_none_or(|error| error.message().len() <= payload.len()));
 }

@@ -14,6 +14,7 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64};
 
+use bytes::Bytes;
 use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags};
 use rustix::mm::{MapFlags, ProtFlags};
 
@@ -270,6 +271,33 @@ impl TensorMemory {
         })
     }
 
+    /// Takes over private memory; aligned as far as the allocator sees to it.
+    pub(crate) fn from_vec(mut data: Vec<u8>) -> Self {
+        Self {
+            address: NonNull::from(data.as_mut_slice()).cast(),
+            byte_size: data.len(),
+            owner: Arc::new(PrivateBytes { _bytes: data }),
+        }
+    }
+
+    /// Takes over memory that nobody else refers to; copies other memory.
+    pub(crate) fn adopt(data: Bytes) -> Self {
+        if !data.is_unique() {
+            return Self::copy_of(&data);
+        }
+        let data = match data.try_into_mut() {
+            Ok(data) => return Self::from_vec(data.into()),
+            Err(data) => data,
+        };
+        // A mapping of shared memory, or memory that a runtime gave for one output.
+        let address = NonNull::from(data.as_ref()).cast();
+        Self {
+            address,
+            byte_size: data.len(),
+            owner: Arc::new(data),
+        }
+    }
+
     /// Takes memory of another library.
     ///
     /// # Safety
@@ -331,6 +359,23 @@ impl fmt::Debug for TensorMemory {
             .field("byte_size", &self.byte_size)
             .finish_non_exhaustive()
     }
+}
+
+impl From<TensorMemory> for Bytes {
+    fn from(memory: TensorMemory) -> Self {
+        Self::from_owner(memory)
+    }
+}
+
+impl AsRef<[u8]> for TensorMemory {
+    fn as_ref(&self) -> &[u8] {
+        self.as_slice()
+    }
+}
+
+/// As [`PrivateWords`].
+struct PrivateBytes {
+    _bytes: Vec<u8>,
 }
 
 /// Private memory that is reached only through the address taken before it went in here.

@@ -13,7 +13,8 @@ use tritongw_types::{Error, Result};
 
 use super::link::Link;
 use super::output_slab::WorkerOutputs;
-use crate::host::{BatchReply, HostResponse};
+use crate::host::{BatchReply, HostCall, HostOutput, HostResponse, ModelControl};
+use crate::shared::call_message::{write_call, write_control};
 use crate::shared::channel::{INLINE_LIMIT, PAYLOAD_LIMIT};
 use crate::shared::descriptor::{Descriptor, FrameKind};
 use crate::shared::message::{SlabRange, TensorSource, write_response, write_tensor};
@@ -32,6 +33,9 @@ const GATHER_NS: u64 = 50_000;
 const UNASKED_LIMIT: usize = 1 << 20;
 /// What a response weighs beside its data, so that small ones count too.
 const RESPONSE_WEIGHT: usize = 16 * 1024;
+
+/// Ranges of the slab that a frame names.
+type TakenRanges = SmallVec<[SlabRange; 2]>;
 
 /// The worker's end of the response ring.
 #[derive(Debug)]
@@ -119,6 +123,57 @@ impl Outbox {
         push(responses, descriptor, scratch)
     }
 
+    /// Writes a call, its large inputs to the slab; to be sent by [`Self::send`].
+    pub(super) fn prepare_call(
+        &self,
+        call: &HostCall<'_>,
+        id: u64,
+    ) -> Result<(Descriptor, Vec<u8>)> {
+        self.prepare(FrameKind::Call, id, |writer, outputs, taken| {
+            write_call(writer, call);
+            call.inputs
+                .iter()
+                .try_for_each(|input| write_output(writer, input, outputs, taken))
+        })
+    }
+
+    /// Writes an order about models; to be sent by [`Self::send`].
+    pub(super) fn prepare_control(
+        &self,
+        order: &ModelControl<'_>,
+        id: u64,
+    ) -> Result<(Descriptor, Vec<u8>)> {
+        self.prepare(FrameKind::Control, id, |writer, _, _| {
+            write_control(writer, order);
+            Ok(())
+        })
+    }
+
+    fn prepare(
+        &self,
+        kind: FrameKind,
+        id: u64,
+        write: impl FnOnce(&mut Writer<'_>, &mut WorkerOutputs, &mut TakenRanges) -> Result<()>,
+    ) -> Result<(Descriptor, Vec<u8>)> {
+        let mut descriptor = Descriptor::new(kind, id);
+        let mut payload = Vec::new();
+        let mut taken = SmallVec::new();
+        let outputs = &mut self.state.lock().outputs;
+        write(&mut Writer::new(&mut payload), outputs, &mut taken)
+            .and_then(|()| move_body(&mut descriptor, outputs, &mut payload, &mut taken))
+            .inspect_err(|_| {
+                taken.iter().for_each(|&range| outputs.give_back(range));
+            })?;
+        Ok((descriptor, payload))
+    }
+
+    /// Sends a frame and sees that the server is awake.
+    pub(super) fn send(&self, descriptor: Descriptor, payload: &[u8]) -> Result<()> {
+        push(&mut self.state.lock().responses, descriptor, payload)?;
+        self.flush();
+        Ok(())
+    }
+
     /// Tells that nothing here points to the inputs of a batch any more.
     fn send_released(&self, batch: u64) -> Result<()> {
         let mut state = self.state.lock();
@@ -157,7 +212,7 @@ fn write_body(
     mut descriptor: Descriptor,
     outputs: &mut WorkerOutputs,
     scratch: &mut Vec<u8>,
-    taken: &mut SmallVec<[SlabRange; 2]>,
+    taken: &mut TakenRanges,
 ) -> Result<Descriptor> {
     let mut writer = Writer::new(scratch);
     let error = response.error.as_ref().map(shortened);
@@ -173,31 +228,47 @@ fn write_body(
         output_count,
     );
     for output in response.outputs.iter().take(output_count) {
-        let data = output.data.as_slice();
-        let source = if data.len() <= INLINE_LIMIT {
-            TensorSource::Inline(data)
-        } else {
-            let range = outputs.copy_in(data)?;
-            taken.push(range);
-            TensorSource::Slab(range)
-        };
-        write_tensor(
-            &mut writer,
-            output.name,
-            output.data_type,
-            &output.shape,
-            source,
-        );
+        write_output(&mut writer, output, outputs, taken)?;
     }
-    if scratch.len() > PAYLOAD_LIMIT {
-        let body = outputs.copy_in(scratch)?;
+    move_body(&mut descriptor, outputs, scratch, taken)?;
+    Ok(descriptor)
+}
+
+fn write_output(
+    writer: &mut Writer<'_>,
+    output: &HostOutput<'_>,
+    outputs: &mut WorkerOutputs,
+    taken: &mut TakenRanges,
+) -> Result<()> {
+    let data = output.data.as_slice();
+    let source = if data.len() <= INLINE_LIMIT {
+        TensorSource::Inline(data)
+    } else {
+        let range = outputs.copy_in(data)?;
+        taken.push(range);
+        TensorSource::Slab(range)
+    };
+    let (name, data_type) = (output.name, output.data_type);
+    write_tensor(writer, name, data_type, &output.shape, source);
+    Ok(())
+}
+
+/// Moves a payload that is too large for the ring to the slab.
+fn move_body(
+    descriptor: &mut Descriptor,
+    outputs: &mut WorkerOutputs,
+    payload: &mut Vec<u8>,
+    taken: &mut TakenRanges,
+) -> Result<()> {
+    if payload.len() > PAYLOAD_LIMIT {
+        let body = outputs.copy_in(payload)?;
         taken.push(body);
-        scratch.clear();
+        payload.clear();
         descriptor.body_offset = body.offset;
         descriptor.body_size = body.byte_size;
         descriptor.body_slot = body.slot;
     }
-    Ok(descriptor)
+    Ok(())
 }
 
 /// Writes a frame, waiting for room if the server is behind.
@@ -251,6 +322,10 @@ impl WorkerReply {
 }
 
 impl BatchReply for WorkerReply {
+    fn id(&self) -> u64 {
+        self.batch
+    }
+
     fn send(
         &self,
         index: usize,

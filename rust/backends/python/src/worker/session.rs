@@ -10,13 +10,14 @@ use rustix::process::Signal;
 use tritongw_engine::clock::monotonic_ns;
 use tritongw_types::{Result, byte_size};
 
+use super::calls::WorkerCalls;
 use super::link::{Link, log_to_server};
 use super::metrics::LinkMetrics;
 use super::outbox::{BatchLease, Outbox, WorkerReply};
 use super::output_slab::WorkerOutputs;
 use crate::host::{
     BatchReply, BatchSource, Execution, HostBatch, HostRequest, HostTensor, MetricService,
-    ModelSource, ModelTraits, Next, TensorMemory,
+    ModelCalls, ModelSource, ModelTraits, Next, TensorMemory,
 };
 use crate::shared::channel::WorkerChannel;
 use crate::shared::control::{ControlSocket, PROTOCOL_VERSION, StartOrder, ToServer, ToWorker};
@@ -138,20 +139,34 @@ pub struct WorkerSession {
     sleeper: Sleeper,
     input_slab: Arc<SharedMemory>,
     outbox: Arc<Outbox>,
+    calls: Arc<WorkerCalls>,
     payload: Vec<u8>,
 }
 
 impl WorkerSession {
     fn new(source: ModelSource, link: Arc<Link>, channel: WorkerChannel) -> Self {
         let outputs = WorkerOutputs::new(channel.output_slab, channel.release_flags);
-        let outbox = Outbox::new(channel.responses, outputs, channel.response_waker);
+        let outbox = Arc::new(Outbox::new(
+            channel.responses,
+            outputs,
+            channel.response_waker,
+        ));
+        let calls = WorkerCalls::new(
+            Arc::clone(&outbox),
+            Arc::clone(&channel.input_slab),
+            channel.replies,
+            channel.reply_sleeper,
+            channel.reply_channel,
+            source.call_limit,
+        );
         Self {
             source,
             link,
             requests: channel.requests,
             sleeper: channel.request_sleeper,
             input_slab: channel.input_slab,
-            outbox: Arc::new(outbox),
+            outbox,
+            calls,
             payload: Vec::new(),
         }
     }
@@ -164,6 +179,11 @@ impl WorkerSession {
     /// Returns the model to serve.
     pub fn source(&self) -> &ModelSource {
         &self.source
+    }
+
+    /// Returns the way to other models; it leads somewhere once the model is ready to execute.
+    pub fn calls(&self) -> Arc<dyn ModelCalls> {
+        Arc::new(Arc::clone(&self.calls))
     }
 
     /// Tells the server that the model is ready to execute, or why it did not load.

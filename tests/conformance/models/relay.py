@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Model that calls the model its configuration names, as often in a row as its input says."""
+
+import json
+
+import numpy as np
+import triton_python_backend_utils as pb_utils
+
+
+class TritonPythonModel:
+    def initialize(self, args):
+        parameters = json.loads(args["model_config"])["parameters"]
+        self.target = parameters["target"]["string_value"]
+
+    def execute(self, requests):
+        return [self.answer(request) for request in requests]
+
+    def answer(self, request):
+        depth = int(pb_utils.get_input_tensor_by_name(request, "DEPTH").as_numpy()[0])
+        if depth == 0:
+            return pb_utils.InferenceResponse([pb_utils.Tensor("OUT", np.zeros(1, np.int32))])
+        call = pb_utils.InferenceRequest(
+            model_name=self.target,
+            requested_output_names=["OUT"],
+            inputs=[pb_utils.Tensor("DEPTH", np.array([depth - 1], np.int32))],
+        )
+        response = call.exec()
+        if response.has_error():
+            return pb_utils.InferenceResponse(error=response.error())
+        reached = response.output_tensors()[0].as_numpy() + 1
+        return pb_utils.InferenceResponse([pb_utils.Tensor("OUT", reached)])
