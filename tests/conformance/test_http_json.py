@@ -113,6 +113,29 @@ def test_zero_sized_tensor(http: HttpDoor, kind: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("strings", "text"),
+    [
+        (
+            [],
+            "expected 2 string elements for inference input 'INPUT0' for model 'echo_bytes', got 0",
+        ),
+        (
+            ["a"],
+            "expected 2 string elements for inference input 'INPUT0' for model 'echo_bytes', got 1",
+        ),
+        (
+            ["a", "b", "c"],
+            "unexpected number of string elements 3 for inference input 'INPUT0' for model "
+            "'echo_bytes', expecting 2",
+        ),
+    ],
+)
+def test_strings_are_counted_by_the_model(http: HttpDoor, strings: list[str], text: str) -> None:
+    answer = http.infer("echo_bytes", [tensor("INPUT0", "BYTES", [2], strings)])
+    assert (answer.status, answer.error) == (400, f"[request id: <id_unknown>] {text}")
+
+
+@pytest.mark.parametrize(
     ("outputs", "names"),
     [
         (None, ["OUTPUT0", "OUTPUT1"]),

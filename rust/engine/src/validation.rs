@@ -34,9 +34,16 @@ pub(crate) fn prepare(request: &mut InferenceRequest, config: &ModelConfig) -> R
     check
         .input_count(request.original_inputs())
         .map_err(prefixed)?;
+    let inputs = request.original_inputs();
+    // An input that the model does not have is refused for that, whatever else is wrong with it.
+    let unknown = || {
+        inputs
+            .iter()
+            .find_map(|input| check.input_config(&input.name).err())
+    };
     request.batch_size = check
-        .batch_size(request.original_inputs())
-        .map_err(prefixed)?;
+        .batch_size(inputs)
+        .map_err(|error| unknown().unwrap_or_else(|| prefixed(error)))?;
     for input in request.original_inputs_mut() {
         let input_config = check.input_config(&input.name)?;
         check
@@ -236,8 +243,13 @@ impl Check<'_> {
         // INVARIANT: shapes were checked just before.
         let expected = input.shape.element_count().unwrap_or(0);
         let mut got = 0;
+        let mut cut_off = None;
         for element in BytesElements::new(&input.contiguous()?) {
-            element.map_err(|error| self.bytes_error(input, error))?;
+            match element {
+                // Triton: an element that is cut off counts, and matters only if the number fits.
+                Err(error @ BytesTensorError::IncompleteData { .. }) => cut_off = Some(error),
+                element => drop(element.map_err(|error| self.bytes_error(input, error))?),
+            }
             got += 1;
             if got > expected {
                 return Err(Error::invalid_arg(format!(
@@ -256,7 +268,7 @@ impl Check<'_> {
             ))
             .into());
         }
-        Ok(())
+        cut_off.map_or(Ok(()), |error| Err(self.bytes_error(input, error)))
     }
 
     /// Triton names neither request nor model where an element is cut short.

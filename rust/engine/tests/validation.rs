@@ -133,6 +133,22 @@ fn refusals_have_tritons_texts() {
         ),
         (
             Case {
+                b: Some((&[1], b"\x01\0\0\0x\x05\0\0\0y")),
+                ..GOOD
+            },
+            "[request id: <id_unknown>] unexpected number of string elements 2 for inference \
+             input 'B' for model 'm', expecting 1",
+        ),
+        (
+            Case {
+                b: Some((&[2], b"\x05\0\0\0x")),
+                ..GOOD
+            },
+            "[request id: <id_unknown>] expected 2 string elements for inference input 'B' for \
+             model 'm', got 1",
+        ),
+        (
+            Case {
                 b: Some((&[1], b"\x05\0\0\0x")),
                 ..GOOD
             },
@@ -261,4 +277,35 @@ fn tensors_are_named_once_and_within_reason() {
         text(request.add_requested_output("one more")),
         "[request id: 7] request has more than 4096 outputs"
     );
+}
+
+#[test]
+fn an_input_that_the_model_does_not_have_is_refused_before_its_shape() {
+    let fixture = serve(Script::EchoInline, &format!("max_batch_size: 8 {CONFIG}"));
+    for shape in [&[1][..], &[]] {
+        let mut request = InferenceRequest::new(fixture.server.model("m", None).expect("loaded"));
+        let a = InputTensor::new(
+            "A",
+            DataType::Fp32,
+            Shape::from_slice(&[2, 4]),
+            Bytes::from(vec![0; 32]),
+        );
+        let unknown = InputTensor::new(
+            "NOPE",
+            DataType::Fp32,
+            Shape::from_slice(shape),
+            Bytes::from(vec![0; 4]),
+        );
+        for input in [a, unknown] {
+            request.add_input(input).expect("another name");
+        }
+        let error = fixture
+            .send(request)
+            .map(|_| ())
+            .expect_err("an unknown input");
+        assert_eq!(
+            error.message(),
+            "unexpected inference input 'NOPE' for model 'm'"
+        );
+    }
 }

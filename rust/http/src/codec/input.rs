@@ -153,7 +153,7 @@ impl<'a> Fields<'a> {
             }
             Data::Absent => return Err(missing_member("data")),
         };
-        check_count(&shape, data.count)?;
+        check_count(data_type, &shape, data.count)?;
         let tensor = InputTensor::new(&name, data_type, shape, Bytes::from(data.bytes));
         Ok(HeadInput {
             tensor,
@@ -204,11 +204,12 @@ fn read_shape(reader: &mut Reader<'_>) -> Result<Shape> {
     Ok(shape)
 }
 
-fn check_count(shape: &Shape, count: usize) -> Result<()> {
+fn check_count(data_type: DataType, shape: &Shape, count: usize) -> Result<()> {
     match shape.element_count() {
         Ok(expected) if expected == count => Ok(()),
-        // Left to the check against the model's shape, whose text says more.
-        Ok(_) if shape.is_empty() => Ok(()),
+        // Left to the check against the model's shape, whose text says more. Triton: strings are
+        // counted there as well.
+        Ok(_) if shape.is_empty() || data_type == DataType::Bytes => Ok(()),
         Ok(_) => Err(wrong_element_count()),
         Err(error @ (ShapeError::Overflow | ShapeError::Negative(_))) => {
             Err(unable_to_parse("shape", &error.to_string()))

@@ -347,6 +347,18 @@ fn a_wrong_count_is_internal() {
 }
 
 #[test]
+fn strings_are_counted_where_the_model_is_known() {
+    for shape in ["[0]", "[2]", "[3,4]"] {
+        let members = format!(r#""datatype":"BYTES","shape":{shape},"data":["a"]"#);
+        assert_eq!(
+            input_bytes(&members),
+            Ok(b"\x01\0\0\0a".to_vec()),
+            "{shape}"
+        );
+    }
+}
+
+#[test]
 fn wrong_parameters_are_refused_in_tritons_words() {
     let cases = [
         (
