@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from comparing.answers import Answer, Deviation, compare, first_sentence
+from comparing.faults import Faults
 from comparing.http_exchange import read_answer
 from comparing.known import KnownDifference, KnownDifferences
 
@@ -53,10 +56,43 @@ def test_known_differences_name_what_they_cover() -> None:
     entry = {"request": "^GET", "ours": "^400", "theirs": "^500", "reason": "so it is"}
     known = KnownDifferences([KnownDifference.read(entry)])
     assert known.stale() == ["so it is"]
-    assert not known.covers("POST /v2", Deviation("status", "400", "500"))
-    assert not known.covers("GET /v2", Deviation("status", "400", "404"))
-    assert known.covers("GET /v2", Deviation("status", "400", "500"))
+    assert not known.covers("POST /v2", 0, Deviation("status", "400", "500"))
+    assert not known.covers("GET /v2", 0, Deviation("status", "400", "404"))
+    assert known.covers("GET /v2", 0, Deviation("status", "400", "500"))
     assert known.stale() == []
+
+
+def test_of_several_faults_each_server_may_name_another() -> None:
+    entry = {"subject": "(shape|type) of '([^']*)'", "reason": "in an order of its own"}
+    known = KnownDifferences([KnownDifference.read(entry)])
+    said = Deviation("error", "shape of 'a' is 1", "shape of 'b' is 2")
+    assert known.covers("GET /v2", 2, said)
+    assert not known.covers("GET /v2", 1, said), "one fault has one name"
+    same = Deviation("error", "shape of 'a' is 1", "shape of 'a' is 2")
+    assert not known.covers("GET /v2", 2, same), "both speak of the same"
+    assert not known.covers("GET /v2", 2, Deviation("error", "shape of 'a' is 1", "no idea"))
+
+
+def test_answers_of_a_stream_are_compared_one_by_one() -> None:
+    bad = Answer("ERROR", error="bad", document={})
+    ours = Answer("OK", parts=(OK, bad))
+    assert list(compare(ours, ours)) == []
+    worse = Answer("OK", parts=(OK, replace(bad, error="worse")))
+    assert [each.aspect for each in compare(ours, worse)] == ["error"]
+    other = Answer("OK", parts=(bad, bad))
+    assert [each.aspect for each in compare(ours, other)] == ["status"]
+    assert [each.aspect for each in compare(ours, Answer("OK", parts=(OK,)))] == ["parts"]
+
+
+def test_requests_count_their_faults() -> None:
+    faults = Faults()
+    faults.add_parameter("priority", 1)
+    faults.add_parameter("custom", "x")
+    assert faults.count == 0
+    for name, value in [("priority", -1), ("sequence_start", 1), ("custom", None)]:
+        faults.add_parameter(name, value)
+    faults.add_parameter("triton_x", 1)
+    assert faults.count == 4
 
 
 @pytest.mark.parametrize(

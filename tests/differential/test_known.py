@@ -19,4 +19,5 @@ LONG_RUN = 5000
 def test_every_known_difference_was_met(pair: Pair, known: KnownDifferences) -> None:
     if pair.request_count < LONG_RUN:
         pytest.skip(f"{pair.request_count} requests are too few to tell")
-    assert not known.stale()
+    stale = known.stale()
+    assert not stale, "\n".join(stale)

@@ -39,6 +39,8 @@ class Answer:
         Everything else that was said: JSON, events, or a message as JSON.
     data : bytes
         Binary tensors.
+    parts : tuple of Answer
+        The answers of a stream, one by one.
     """
 
     status: str
@@ -46,6 +48,7 @@ class Answer:
     error: str | None = None
     document: Any = None
     data: bytes = b""
+    parts: tuple[Answer, ...] = ()
 
     @property
     def is_silence(self) -> bool:
@@ -66,6 +69,7 @@ class Answer:
             parts.append(json.dumps(self.document, ensure_ascii=False))
         if self.data:
             parts.append(repr(self.data))
+        parts += [f"[{part.outline()}]" for part in self.parts]
         return " ".join(parts)
 
 
@@ -76,9 +80,10 @@ class Deviation:
     Parameters
     ----------
     aspect : str
-        ``status``, ``header <name>``, ``error``, ``body`` or ``data``.
+        ``status``, ``header <name>``, ``error``, ``body``, ``data`` or, of a stream that has
+        more or fewer answers, ``parts``.
     ours, theirs : str
-        What each said.
+        What each said; of a JSON object the members that differ.
     """
 
     aspect: str
@@ -99,9 +104,17 @@ def compare(ours: Answer, theirs: Answer) -> Iterator[Deviation]:
         yield Deviation("error", str(ours.error), str(theirs.error))
     mine, other = without_counters(ours.document), without_counters(theirs.document)
     if not are_equal(mine, other):
-        yield Deviation("body", _text(mine), _text(other))
+        texts = map(_text, _what_differs(mine, other))
+        # What is said beside an error means nothing without it.
+        said = (f"{ours.error} " if ours.error else "", f"{theirs.error} " if theirs.error else "")
+        yield Deviation("body", *map(str.__add__, said, texts))
     if ours.data != theirs.data:
         yield Deviation("data", repr(ours.data), repr(theirs.data))
+    if len(ours.parts) != len(theirs.parts):
+        yield Deviation("parts", ours.outline(), theirs.outline())
+        return
+    for mine, other in zip(ours.parts, theirs.parts, strict=True):
+        yield from compare(mine, other)
 
 
 def first_sentence(text: str | None) -> str | None:
@@ -118,6 +131,22 @@ def are_equal(mine: Any, other: Any) -> bool:
     if isinstance(mine, list):
         return len(mine) == len(other) and all(map(are_equal, mine, other))
     return bool(mine == other or (mine != mine and other != other))
+
+
+def _what_differs(mine: Any, other: Any) -> tuple[Any, Any]:
+    """Leave out the members that two objects have in common."""
+    if not (isinstance(mine, dict) and isinstance(other, dict)):
+        return mine, other
+    missing = object()
+    names = [
+        name
+        for name in {**mine, **other}
+        if not are_equal(mine.get(name, missing), other.get(name, missing))
+    ]
+    return (
+        {name: mine[name] for name in names if name in mine},
+        {name: other[name] for name in names if name in other},
+    )
 
 
 def without_counters(document: Any) -> Any:

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from comparing.faults import Faults
+
 # Values that stand where something else is expected. No size that Triton 2.51 aborts over.
 ODD_VALUES = st.sampled_from(
     [None, True, False, 0, 1, -1, 7, 1.5, 1e300, 2**31, "", "1", "text", [], [1], {}, {"a": 1}]
@@ -33,9 +35,10 @@ def places(document: Any) -> Iterator[tuple[Any, Any]]:
 
 
 @st.composite
-def broken(draw: st.DrawFn, document: Any) -> Any:
+def broken(draw: st.DrawFn, document: Any, faults: Faults) -> Any:
     """`document` with one member changed, taken out or added."""
     document = copy.deepcopy(document)
+    faults.add(True)
     # Members of the first levels are as likely as the many elements of tensors.
     everywhere = list(places(document))
     members = [place for place in everywhere if isinstance(place[0], dict)] or everywhere
@@ -52,20 +55,22 @@ def broken(draw: st.DrawFn, document: Any) -> Any:
         case _ if isinstance(container, dict):
             container["added"] = draw(ODD_VALUES)
         case _:
+            # One element too many, which may be none that fits besides.
+            faults.add(True)
             container.append(draw(ODD_VALUES))
     return document
 
 
 @st.composite
-def texts(draw: st.DrawFn, document: Any) -> bytes:
+def texts(draw: st.DrawFn, document: Any, faults: Faults) -> bytes:
     """The text of `document`: right, with members broken, or not JSON at all."""
     level = draw(st.integers(0, 9))
     if level >= 5:
-        document = draw(broken(document))
+        document = draw(broken(document, faults))
     if level >= 8:
-        document = draw(broken(document))
+        document = draw(broken(document, faults))
     text = json.dumps(document, ensure_ascii=draw(st.booleans())).encode()
-    if draw(st.integers(0, 11)) == 0:
+    if faults.strikes(draw, 12):
         place = draw(st.integers(0, len(text)))
         gone = draw(st.integers(0, 3))
         text = text[:place] + draw(st.sampled_from(_ODD_TEXTS)).encode() + text[place + gone :]

@@ -58,10 +58,16 @@ class GrpcRequest:
         Name of the method of the inference service.
     payloads : tuple of bytes
         The message; several only for the method that streams.
+    faults : int, default=0
+        How many things were made wrong in it.
+    is_ordered : bool, default=True
+        Whether the answers of a stream come in the order of the requests.
     """
 
     method: str
     payloads: tuple[bytes, ...]
+    faults: int = 0
+    is_ordered: bool = True
 
     def __str__(self) -> str:
         return "\n".join([f"gRPC {self.method}", *map(self._text, self.payloads)])
@@ -79,13 +85,19 @@ class GrpcRequest:
         path = SERVICE + self.method
         try:
             if self.method == _STREAM:
-                replies = line.stream(path, self.payloads)
-            else:
-                replies = [line.unary(path, self.payloads[0])]
+                parts = [self._part(reply) for reply in line.stream(path, self.payloads)]
+                if not self.is_ordered:
+                    parts.sort(key=lambda part: part.status)
+                return Answer("OK", parts=tuple(parts))
+            reply = line.unary(path, self.payloads[0])
         except grpc.RpcError as error:
             return _failure(error)
-        documents = [_document(self.method, reply) for reply in replies]
-        return Answer("OK", document=documents if self.method == _STREAM else documents[0])
+        return Answer("OK", document=_document(self.method, reply))
+
+    def _part(self, reply: bytes) -> Answer:
+        document = _document(self.method, reply)
+        error = document.pop("error_message")
+        return Answer("ERROR" if error else "OK", error=error or None, document=document)
 
 
 def _message(method: str, kind: str) -> Any:

@@ -79,6 +79,7 @@ class HttpRequest:
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes = b""
     is_chunked: bool = False
+    faults: int = 0
 
     def __str__(self) -> str:
         lines = [f"{self.method} {self.path}"]

@@ -6,12 +6,14 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
 from hypothesis import strategies as st
 
 from comparing.documents import ODD_VALUES, texts
+from comparing.faults import Faults
 from comparing.http_exchange import HttpRequest
 from comparing.models import MODELS
 from comparing.tensors import MODEL_NAMES, Tensor, inputs_of
@@ -60,7 +62,9 @@ def paths(draw: st.DrawFn, name: str) -> str:
 
 
 @st.composite
-def _requested_outputs(draw: st.DrawFn, name: str, tensors: list[Tensor]) -> list[Any]:
+def _requested_outputs(
+    draw: st.DrawFn, name: str, tensors: list[Tensor], faults: Faults
+) -> list[Any]:
     model = MODELS[name]
     known = list(model.outputs)
     if model.is_optional:
@@ -68,6 +72,8 @@ def _requested_outputs(draw: st.DrawFn, name: str, tensors: list[Tensor]) -> lis
     names = draw(
         st.lists(st.sampled_from([*(known or ["OUT_FP32"])] * 6 + ["UNKNOWN"]), max_size=3)
     )
+    faults.add(*(each == "UNKNOWN" for each in names))
+    faults.add(*(each in names[:place] for place, each in enumerate(names)))
     outputs = []
     for each in names:
         output: dict[str, Any] = {"name": each}
@@ -85,6 +91,7 @@ def _requested_outputs(draw: st.DrawFn, name: str, tensors: list[Tensor]) -> lis
                 ]
             )
         )
+        faults.add("shared_memory_region" in parameters, parameters.get("classification") == 0)
         if parameters:
             output["parameters"] = parameters
         outputs.append(output)
@@ -92,9 +99,9 @@ def _requested_outputs(draw: st.DrawFn, name: str, tensors: list[Tensor]) -> lis
 
 
 @st.composite
-def _documents(draw: st.DrawFn, name: str) -> tuple[dict[str, Any], list[bytes]]:
+def _documents(draw: st.DrawFn, name: str, faults: Faults) -> tuple[dict[str, Any], list[bytes]]:
     """The JSON of a request and the binary tensors that go behind it."""
-    tensors = draw(inputs_of(name))
+    tensors = draw(inputs_of(name, faults))
     entries, data = [], []
     for tensor in tensors:
         entry = {"name": tensor.name, "datatype": tensor.data_type, "shape": list(tensor.shape)}
@@ -102,18 +109,21 @@ def _documents(draw: st.DrawFn, name: str) -> tuple[dict[str, Any], list[bytes]]
         if is_binary or (tensor.data_type in _JSON_LESS and draw(st.integers(0, 9))):
             entry["parameters"] = {"binary_data_size": len(tensor.raw)}
             data.append(tensor.raw)
-        elif draw(st.integers(0, 39)) == 0:
+        elif faults.strikes(draw, 40):
             entry["parameters"] = dict(_SHM)
         else:
             entry["data"] = tensor.nested() if draw(st.booleans()) else tensor.values
+            faults.add(tensor.data_type in _JSON_LESS)
         entries.append(entry)
     document: dict[str, Any] = {"inputs": entries}
     if draw(st.booleans()):
         document["id"] = draw(_IDS)
     if draw(st.integers(0, 2)) == 0:
         document["parameters"] = draw(_PARAMETERS)
+        for key, value in document["parameters"].items():
+            faults.add_parameter(key, value)
     if draw(st.integers(0, 2)) == 0:
-        document["outputs"] = draw(_requested_outputs(name, tensors))
+        document["outputs"] = draw(_requested_outputs(name, tensors, faults))
     if draw(st.integers(0, 7)) == 0:
         document.setdefault("parameters", {})["binary_data_output"] = True
     return document, data
@@ -123,20 +133,22 @@ def _documents(draw: st.DrawFn, name: str) -> tuple[dict[str, Any], list[bytes]]
 def inference(draw: st.DrawFn) -> HttpRequest:
     """A request for inference: JSON with or without binary tensors behind it."""
     name = draw(MODEL_NAMES)
-    document, data = draw(_documents(name))
-    head = draw(texts(document))
+    faults = Faults()
+    document, data = draw(_documents(name, faults))
+    head = draw(texts(document, faults))
     headers = []
     if data or draw(st.integers(0, 9)) == 0:
         length = str(len(head))
-        if draw(st.integers(0, 19)) == 0:
+        if faults.strikes(draw, 20):
             length = draw(
                 st.sampled_from(["0", "-1", "x", "", "5", f"{len(head) - 1}", "99999999", "1e3"])
             )
         headers.append((HEADER_LENGTH, length))
     body = head + b"".join(data)
-    if data and draw(st.integers(0, 14)) == 0:
+    if data and faults.strikes(draw, 15):
         body = body[: -draw(st.integers(1, 5))] if draw(st.booleans()) else body + b"more"
-    return draw(_sent("POST", draw(paths(name)) + "/infer", headers, body))
+    request = draw(_sent("POST", draw(paths(name)) + "/infer", headers, body))
+    return replace(request, faults=faults.count)
 
 
 @st.composite
@@ -204,11 +216,16 @@ def generation(draw: st.DrawFn) -> HttpRequest:
     name = draw(st.sampled_from(list(_GENERATE_INPUTS)))
     document = draw(_GENERATE_INPUTS[name])
     names = st.sampled_from(["id", "parameters", "temperature", "stop", "extra", "priority"])
-    document.update(draw(st.dictionaries(names, _GENERATE_VALUES, max_size=2)))
+    faults = Faults()
+    extra = draw(st.dictionaries(names, _GENERATE_VALUES, max_size=2))
+    for key, value in extra.items():
+        faults.add_parameter(key, value)
+    document.update(extra)
     if draw(st.booleans()):
         document["id"] = "7"
     path = draw(paths(name)) + draw(st.sampled_from(["/generate", "/generate_stream"]))
-    return draw(_sent("POST", path, [], draw(texts(document))))
+    request = draw(_sent("POST", path, [], draw(texts(document, faults))))
+    return replace(request, faults=faults.count)
 
 
 _FIXED_PATHS = [
@@ -255,7 +272,7 @@ def reading(draw: st.DrawFn) -> HttpRequest:
     if method == "POST":
         body = draw(st.sampled_from([b"", b"{}", b'{"ready":true}', b'{"ready":1}', b"[]", b"x"]))
     if is_index and draw(st.booleans()):
-        body = draw(texts({"ready": True}))
+        body = draw(texts({"ready": True}, Faults()))
     accepted = draw(st.sampled_from([(), (), (), (("Accept-Encoding", "gzip"),)]))
     return HttpRequest(method, path, accepted, body)
 
@@ -279,6 +296,7 @@ _TRACE_DOCUMENTS = st.dictionaries(
 _TRACE_RESET = json.dumps(
     {name: None for name in ("trace_level", "trace_rate", "trace_count", "log_frequency")}
 ).encode()
+# One at a time: 2.51 applies what it looked at before it came to a fault.
 _LOG_DOCUMENTS = st.dictionaries(
     st.sampled_from(
         [
@@ -292,7 +310,7 @@ _LOG_DOCUMENTS = st.dictionaries(
         ]
     ),
     st.one_of(st.booleans(), st.sampled_from([0, 1, "ISO8601", "default", "", -1]), ODD_VALUES),
-    max_size=2,
+    max_size=1,
 )
 _LOG_RESET = json.dumps(
     {"log_info": True, "log_warning": True, "log_error": True, "log_verbose_level": 0}
@@ -304,9 +322,12 @@ _LOG_RESET = json.dumps(
 def trace_settings(draw: st.DrawFn) -> list[HttpRequest]:
     """Trace settings of the server or of a model."""
     path = draw(st.sampled_from(["/v2/trace/setting", "/v2/models/pair/trace/setting"]))
-    body = draw(texts(draw(_TRACE_DOCUMENTS)))
+    document, faults = draw(_TRACE_DOCUMENTS), Faults()
+    body = draw(texts(document, faults))
+    # Each setting may be a fault of its own.
+    faults.count += len(document)
     return [
-        HttpRequest("POST", path, body=body),
+        HttpRequest("POST", path, body=body, faults=faults.count),
         HttpRequest("GET", path),
         HttpRequest("POST", path, body=_TRACE_RESET),
     ]
@@ -317,7 +338,7 @@ def log_settings(draw: st.DrawFn) -> list[HttpRequest]:
     """Log settings."""
     path = "/v2/logging"
     return [
-        HttpRequest("POST", path, body=draw(texts(draw(_LOG_DOCUMENTS)))),
+        HttpRequest("POST", path, body=draw(texts(draw(_LOG_DOCUMENTS), Faults()))),
         HttpRequest("GET", path),
         HttpRequest("POST", path, body=_LOG_RESET),
     ]
@@ -345,9 +366,10 @@ def repository(draw: st.DrawFn) -> list[HttpRequest]:
     """Loads and unloads, and what is seen of them."""
     name = draw(st.sampled_from(["swing", "swing", "swing", "broken", "unknown", "..%2Fswing"]))
     action = draw(st.sampled_from(["load", "load", "unload"]))
-    body = draw(texts(draw(_LOAD_DOCUMENTS)))
+    faults = Faults()
+    body = draw(texts(draw(_LOAD_DOCUMENTS), faults))
     path = f"/v2/repository/models/{name}"
-    requests = [HttpRequest("POST", f"{path}/{action}", body=body)]
+    requests = [HttpRequest("POST", f"{path}/{action}", body=body, faults=faults.count)]
     if name == "swing" and action == "load":
         requests.append(HttpRequest("GET", "/v2/models/swing"))
         requests.append(HttpRequest("GET", "/v2/models/swing/config"))
@@ -381,8 +403,10 @@ def shared_memory(draw: st.DrawFn, key: str) -> list[HttpRequest]:
     if draw(st.booleans()):
         output["parameters"] = {**region, "shared_memory_offset": 32}
     infer = {"inputs": [entry], "outputs": [output]}
+    faults = Faults()
+    body = draw(texts(document, faults))
     return [
-        HttpRequest("POST", f"{root}/region/r/register", body=draw(texts(document))),
+        HttpRequest("POST", f"{root}/region/r/register", body=body, faults=faults.count),
         HttpRequest("GET", draw(st.sampled_from([f"{root}/status", f"{root}/region/r/status"]))),
         HttpRequest("POST", "/v2/models/every_type/infer", body=json.dumps(infer).encode()),
         HttpRequest("POST", draw(st.sampled_from([f"{root}/region/r/unregister"] * 2))),

@@ -14,5 +14,9 @@ if TYPE_CHECKING:
 class Request(Protocol):
     """Something to ask a server; its text is what patterns of known differences look at."""
 
+    @property
+    def faults(self) -> int:
+        """How many things were made wrong in it."""
+
     def send(self, http: HttpLine, grpc: GrpcLine, /) -> Answer:
         """Send the request over the line it needs and return the answer."""

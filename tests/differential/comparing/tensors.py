@@ -5,12 +5,15 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from hypothesis import strategies as st
 
 from comparing.models import DATA_TYPES, MODELS, Model
+
+if TYPE_CHECKING:
+    from comparing.faults import Faults
 
 _NUMPY = {"BF16": "uint16", "BOOL": "bool"}
 
@@ -76,21 +79,32 @@ def fitting_shape(draw: st.DrawFn, dims: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(draw(st.integers(0, 4)) if dim < 0 else dim for dim in dims)
 
 
+def fits(shape: tuple[int, ...], dims: tuple[int, ...]) -> bool:
+    """Tell whether a shape fits the dims of a configuration."""
+    return len(shape) == len(dims) and all(
+        dim in (-1, size) for size, dim in zip(shape, dims, strict=True)
+    )
+
+
 _ODD_DIMS = st.sampled_from([0, 1, 2, 3, 5, 9])
 
 
 @st.composite
 def tensor(
-    draw: st.DrawFn, name: str, data_type: str, dims: tuple[int, ...], batch: int | None
+    draw: st.DrawFn, name: str, spec: tuple[str, tuple[int, ...]], batch: int | None, faults: Faults
 ) -> Tensor:
     """A tensor that fits, mostly."""
+    data_type, dims = spec
     shape = draw(fitting_shape(dims))
     if batch is not None:
+        dims = (batch, *dims)
         shape = (batch, *shape)
     if draw(st.integers(0, 11)) == 0:
         shape = draw(st.lists(_ODD_DIMS, max_size=3).map(tuple))
+        faults.add(not fits(shape, dims))
     if draw(st.integers(0, 19)) == 0:
         data_type = draw(st.sampled_from(list(DATA_TYPES)))
+        faults.add(data_type != spec[0])
     count = int(np.prod(shape, dtype=np.int64))
     values = draw(st.lists(elements(data_type), min_size=count, max_size=count))
     return Tensor(name, data_type, shape, values)
@@ -100,14 +114,16 @@ _BATCHES = st.sampled_from([1, 1, 1, 2, 3, 4, 9, 0])
 
 
 @st.composite
-def inputs(draw: st.DrawFn, model: Model) -> list[Tensor]:
+def inputs(draw: st.DrawFn, model: Model, faults: Faults) -> list[Tensor]:
     """Inputs for a model: all of them, or some where they are optional."""
     batch = draw(_BATCHES) if model.max_batch_size else None
+    faults.add(batch is not None and not 0 < batch <= model.max_batch_size)
     names = list(model.inputs)
     if model.is_optional:
         names = draw(st.lists(st.sampled_from(names), min_size=1, max_size=3, unique=True))
-    tensors = [draw(tensor(name, *model.inputs[name], batch)) for name in names]
+    tensors = [draw(tensor(name, model.inputs[name], batch, faults)) for name in names]
     what = draw(st.integers(0, 39))
+    faults.add(what <= 2)
     if what == 0:
         return tensors[1:]
     if what == 1:
@@ -135,10 +151,10 @@ def counts() -> st.SearchStrategy[list[Tensor]]:
     return st.integers(-1, 4).map(lambda count: [Tensor("COUNT", "INT32", (1,), [count])])
 
 
-def inputs_of(name: str) -> st.SearchStrategy[list[Tensor]]:
+def inputs_of(name: str, faults: Faults) -> st.SearchStrategy[list[Tensor]]:
     """Inputs for the model of this name."""
     if name == "commands":
         return commands()
     if name == "repeat":
         return counts()
-    return inputs(MODELS[name])
+    return inputs(MODELS[name], faults)

@@ -71,7 +71,11 @@ class Judge:
     def _ask(self, request: Request) -> list[str]:
         ours, theirs = self.pair.ask(request)
         text = str(request)
-        found = [each for each in compare(ours, theirs) if not self.known.covers(text, each)]
+        found = [
+            each
+            for each in compare(ours, theirs)
+            if not self.known.covers(text, request.faults, each)
+        ]
         reports = [_report(text, each) for each in found]
         if not self.is_survey:
             return reports
