@@ -16,10 +16,12 @@ import subprocess
 import sys
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    Burden: TypeAlias = "Callable[[Target, int], contextlib.AbstractContextManager[object]]"
 
 INFER = "/v2/models/identity/infer"
 MIB = 1 << 20
@@ -27,14 +29,17 @@ MIB = 1 << 20
 _ROW = 16
 _PAUSE_S = 0.02
 _HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+# A record of 512 bytes that begins as a ClientHello does.
+_TLS_BEGINNING = bytes.fromhex("1603010200 010001fc 0303")
 
 
 @dataclass(frozen=True)
 class Target:
-    """Addresses of a server."""
+    """Addresses of a server, and the certificate it has at the gRPC port, if any."""
 
     http: str
     grpc: str
+    certificate: bytes | None = None
 
 
 def connect(address: str) -> socket.socket:
@@ -87,6 +92,11 @@ def stalled_handshake(target: Target, count: int) -> contextlib.AbstractContextM
     return held(target.grpc, count, _HTTP2_PREFACE[:10])
 
 
+def stalled_tls(target: Target, count: int) -> contextlib.AbstractContextManager[object]:
+    """gRPC connections that stop in the middle of the TLS handshake."""
+    return held(target.grpc, count, _TLS_BEGINNING)
+
+
 def stalled_head(target: Target, count: int) -> contextlib.AbstractContextManager[object]:
     """Requests whose head does not end."""
     return held(target.http, count, f"POST {INFER} HTTP/1.1\r\nHost: t\r\nX-Slow: ".encode())
@@ -135,58 +145,54 @@ def unread_responses(target: Target, count: int) -> Iterator[None]:
         yield
 
 
-def header_flood(target: Target, count: int) -> contextlib.AbstractContextManager[object]:
-    """Heads of many megabytes, sent until the server objects."""
+def flood_heads(target: Target, count: int) -> None:
+    """Send heads of two megabytes, or until the server objects."""
     line = b"X-Flood: " + b"a" * 1000 + b"\r\n"
-
-    def flood() -> None:
-        with held(target.http, count, b"GET /v2 HTTP/1.1\r\nHost: t\r\n") as connections:
-            for connection in connections:
-                with contextlib.suppress(OSError):
-                    for _ in range(2000):
-                        connection.sendall(line)
-
-    return repeated(flood)
+    with held(target.http, count, b"GET /v2 HTTP/1.1\r\nHost: t\r\n") as connections:
+        for connection in connections:
+            with contextlib.suppress(OSError):
+                for _ in range(2000):
+                    connection.sendall(line)
 
 
-def many_headers(target: Target, count: int) -> contextlib.AbstractContextManager[object]:
-    """Heads of thousands of short lines."""
+def send_many_headers(target: Target, count: int) -> None:
+    """Send heads of thousands of short lines."""
     head = b"GET /v2/health/live HTTP/1.1\r\nHost: t\r\n" + b"a: b\r\n" * 5000 + b"\r\n"
-
-    def flood() -> None:
-        with held(target.http, count, head) as connections:
-            for connection in connections:
-                connection.recv(4096)
-
-    return repeated(flood)
+    with held(target.http, count, head) as connections:
+        for connection in connections:
+            connection.recv(4096)
 
 
-def endless_body(target: Target, count: int) -> contextlib.AbstractContextManager[object]:
-    """Chunked bodies without an end."""
+def send_endless_bodies(target: Target, count: int) -> None:
+    """Send chunked bodies until the server objects, as it must before 125 MiB."""
     head = f"POST {INFER} HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
     chunk = b"10000\r\n" + b" " * 0x10000 + b"\r\n"
-
-    def send() -> None:
-        with held(target.http, count, head) as connections:
-            for connection in connections:
-                with contextlib.suppress(OSError):
-                    for _ in range(2000):
-                        connection.sendall(chunk)
-
-    return repeated(send)
+    with held(target.http, count, head) as connections:
+        for connection in connections:
+            with contextlib.suppress(OSError):
+                for _ in range(2000):
+                    connection.sendall(chunk)
 
 
-def torn_connections(target: Target, count: int) -> contextlib.AbstractContextManager[object]:
-    """Connections that are closed in the middle of a body."""
-
-    def tear() -> None:
-        with stalled_body(target, count):
-            pass
-
-    return repeated(tear)
+def tear_connections(target: Target, count: int) -> None:
+    """Hang up in the middle of a body."""
+    with stalled_body(target, count):
+        pass
 
 
-BURDENS: dict[str, Callable[[Target, int], contextlib.AbstractContextManager[object]]] = {
+def repeating(action: Callable[[Target, int], None]) -> Burden:
+    """Return the burden of an action that is done again and again."""
+    return lambda target, count: repeated(lambda: action(target, count))
+
+
+# What is over when it is done.
+ACTIONS: dict[str, Callable[[Target, int], None]] = {
+    "header_flood": flood_heads,
+    "many_headers": send_many_headers,
+    "endless_body": send_endless_bodies,
+    "torn_connections": tear_connections,
+}
+BURDENS: dict[str, Burden] = {
     "idle": idle,
     "idle_grpc": idle_grpc,
     "stalled_handshake": stalled_handshake,
@@ -194,11 +200,10 @@ BURDENS: dict[str, Callable[[Target, int], contextlib.AbstractContextManager[obj
     "stalled_body": stalled_body,
     "dripping_body": dripping_body,
     "unread_responses": unread_responses,
-    "header_flood": header_flood,
-    "many_headers": many_headers,
-    "endless_body": endless_body,
-    "torn_connections": torn_connections,
+    **{name: repeating(action) for name, action in ACTIONS.items()},
 }
+# Of a server whose gRPC port speaks TLS.
+TLS_BURDENS: dict[str, Burden] = {"idle_grpc": idle_grpc, "stalled_tls": stalled_tls}
 
 
 @contextlib.contextmanager
@@ -220,7 +225,7 @@ def main() -> None:
     os.nice(19)
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    with BURDENS[name](Target(http, grpc), int(count)):
+    with {**BURDENS, **TLS_BURDENS}[name](Target(http, grpc), int(count)):
         sys.stdout.write("ready\n")
         sys.stdout.flush()
         signal.pause()

@@ -58,7 +58,7 @@ def ask_grpc(target: Target, count: int) -> Waits:
     """Send `count` requests one after the other over one gRPC connection; all must succeed."""
     request = pb.ModelInferRequest(model_name="identity", raw_input_contents=[bytes(64)])
     request.inputs.add(name="INPUT0", datatype="FP32", shape=[1, 16])
-    with grpc.insecure_channel(target.grpc) as channel:
+    with _channel(target) as channel:
         stub: Any = service_pb2_grpc.GRPCInferenceServiceStub(channel)
 
         def ask() -> None:
@@ -66,6 +66,16 @@ def ask_grpc(target: Target, count: int) -> Waits:
             assert reply.raw_output_contents[0] == bytes(64)
 
         return _measure(ask, count)
+
+
+def _channel(target: Target) -> grpc.Channel:
+    if target.certificate is None:
+        return grpc.insecure_channel(target.grpc)
+    return grpc.secure_channel(
+        target.grpc,
+        grpc.ssl_channel_credentials(target.certificate),
+        [("grpc.ssl_target_name_override", "localhost")],
+    )
 
 
 def _measure(ask: Callable[[], None], count: int) -> Waits:

@@ -5,14 +5,13 @@ from __future__ import annotations
 
 import resource
 import statistics
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from burdens import BURDENS, MIB, Target, beside
+from burdens import ACTIONS, BURDENS, MIB, TLS_BURDENS, Target, beside
 from good_client import ASKERS, Waits, ask_grpc, ask_http
-from process_tree import PeakMemory, resident_bytes
+from process_tree import resident_bytes
 from tritongw_server import TritongwServer
 from waiting import wait_until
 
@@ -22,9 +21,9 @@ if TYPE_CHECKING:
 FEW = 20
 MANY = {"idle": 9000, "idle_grpc": 9000, "stalled_head": 2000, "stalled_handshake": 2000}
 MORE = 100
-MEMORY = 64 * MIB
-# The allocator may keep the largest body each of the 8 network threads has had, for the next one.
-KEPT = 8 * 64 * MIB
+MEMORY = 16 * MIB
+ROUNDS = 10
+IN_TURN = 4
 
 
 def descriptors(process: ServerProcess) -> int:
@@ -55,6 +54,27 @@ def test_others_are_served(process: ServerProcess, target: Target, burden: str) 
     ask_http(target, 20)
 
 
+@pytest.mark.parametrize("burden", TLS_BURDENS)
+def test_others_are_served_over_tls(
+    tls_process: ServerProcess, tls_target: Target, burden: str
+) -> None:
+    ask_grpc(tls_target, 20)
+    open_before = descriptors(tls_process)
+    with beside(burden, tls_target, FEW):
+        ask_http(tls_target, 20)
+        ask_grpc(tls_target, 50)
+    wait_for_release(tls_process, open_before)
+
+
+@pytest.mark.parametrize("burden", TLS_BURDENS)
+def test_stopping_does_not_wait_for_handshakes(
+    tls_process: ServerProcess, tls_target: Target, burden: str
+) -> None:
+    with beside(burden, tls_target, FEW):
+        ask_grpc(tls_target, 5)
+        assert tls_process.stop(timeout_s=10) == 0, "a handshake may take twice as long"
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("door", ASKERS)
@@ -80,22 +100,23 @@ def test_others_wait_at_most_twice_as_long(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
-@pytest.mark.parametrize("burden", ["endless_body", "header_flood", "torn_connections"])
-def test_memory_and_descriptors_stay_flat(
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("burden", ACTIONS)
+def test_memory_and_descriptors_are_given_back(
     process: ServerProcess, target: Target, burden: str
 ) -> None:
-    with beside(burden, target, FEW):
-        ask_http(target, 500)
+    ask_http(target, 20)
     open_before, memory_before = descriptors(process), resident_bytes(process.pid)
-    with PeakMemory(process.pid) as peak:
-        end = time.monotonic() + 20
-        while time.monotonic() < end:
-            with beside(burden, target, FEW):
-                ask_http(target, 200)
-    wait_for_release(process, open_before)
-    assert resident_bytes(process.pid) < memory_before + KEPT
-    print(f"{burden}: {memory_before >> 20} MiB before, {peak.bytes >> 20} MiB at most")
+
+    def is_given_back() -> bool:
+        # The allocator gives back what it holds when it is next asked for something.
+        ask_http(target, 5)
+        return resident_bytes(process.pid) < memory_before + MEMORY
+
+    for number in range(ROUNDS):
+        ACTIONS[burden](target, IN_TURN)
+        wait_for_release(process, open_before)
+        wait_until(is_given_back, 30, f"return of the memory of round {number}")
 
 
 def test_stalled_bodies_take_no_memory_for_what_they_announce(
@@ -105,8 +126,8 @@ def test_stalled_bodies_take_no_memory_for_what_they_announce(
     before = resident_bytes(process.pid)
     with beside("stalled_body", target, 50):
         ask_http(target, 20)
-        # 50 requests have announced 1.6 GB; the first byte of each may have brought a huge page.
-        assert resident_bytes(process.pid) < before + 50 * 2 * MIB + MEMORY
+        # 50 requests have announced 1.6 GB.
+        assert resident_bytes(process.pid) < before + MEMORY
 
 
 def test_unread_responses_are_bounded(process: ServerProcess, target: Target) -> None:
