@@ -480,14 +480,17 @@ def set_instances(repository: Repository, count: int) -> None:
 def test_change_of_instances_keeps_processes(repository: Repository) -> None:
     set_instances(repository, 1)
     first = process_id(repository)
-    # The only one must still be there when there were three.
+    # Of three some one stays; with us the one that was there first.
     for count in (3, 1):
         set_instances(repository, count)
         groups = repository.http.get_model_config("process")["instance_group"]
         assert [group["count"] for group in groups] == [count]
-    assert {process_id(repository) for _ in range(3)} == {first}
+    (left,) = {process_id(repository) for _ in range(3)}
+    assert left == first or repository.server.is_oracle
     statistics = repository.http.get_inference_statistics("process")["model_stats"][0]
-    assert statistics["inference_stats"]["success"]["count"] == 4
+    # 2.51 does not count what an instance did that is gone.
+    counted = statistics["inference_stats"]["success"]["count"]
+    assert counted == repository.server.choose(current=4, triton_2_51=3)
     # Any other change starts anew.
     repository.write_code("process", (CODE / "process.py").read_bytes())
     repository.http.load_model("process")

@@ -255,7 +255,7 @@ def test_grpc_error_must_be_asked_for(grpc_door: GrpcDoor) -> None:
     assert failed.error_message == "told to fail 2"
 
 
-# Last: 2.51 does not survive the end of a stream while its model goes on.
+@pytest.mark.ours("2.51 does not survive the end of a stream while its model goes on")
 def test_grpc_error_ends_the_stream(grpc_door: GrpcDoor) -> None:
     stream = GrpcStream(grpc_door.channel, GRPC_ERROR)
     stream.send(values("responder", [1], "ok"))

@@ -11,6 +11,8 @@ import pytest
 import tools
 from support import repository
 from support.servers import Server
+from support.traces import WAIT_S, TracedServer
+from waiting import wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,6 +64,51 @@ def test_perf_analyzer_with_shared_memory(
         assert server.http.get("/v2/systemsharedmemory/status").json == [], "all given back"
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("protocol", ["http", "grpc"])
+@pytest.mark.parametrize("distribution", ["constant", "poisson"])
+def test_perf_analyzer_at_a_request_rate(
+    server: Server,
+    perf_analyzer: tools.PerfAnalyzer,
+    tmp_path: Path,
+    protocol: str,
+    distribution: str,
+) -> None:
+    options = ["--request-rate-range", "50", "--request-distribution", distribution, "--async"]
+    row = analyze(server, perf_analyzer, tmp_path, "add_sub", protocol, options)
+    assert float(row["Request Rate"]) == 50
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("protocol", "level"), [("http", "TIMESTAMPS"), ("grpc", "TENSORS")])
+def test_perf_analyzer_traces(
+    starter: ServerStarter,
+    perf_analyzer: tools.PerfAnalyzer,
+    tmp_path: Path,
+    protocol: str,
+    level: str,
+) -> None:
+    models = tmp_path / "models"
+    repository.copy_examples(models, ["add_sub"])
+    path = tmp_path / "trace.json"
+    options = [f"--trace-config=triton,file={path}"]
+    with starter.prepare(f"perf_trace_{protocol}", models, options) as process:
+        traced = TracedServer(Server(process, starter.is_oracle), path)
+        asked = ["--trace-level", level, "--trace-rate", "2", "--trace-count", "10"]
+        asked += ["--log-frequency", "5"]
+        asked += ["--concurrency-range", "2"]
+        analyze(traced.server, perf_analyzer, tmp_path, "add_sub", protocol, asked)
+        wait_until(lambda: traced.numbered() == [0, 1], WAIT_S, "two files of five traces")
+        traces = [*traced.traces_in(0), *traced.traces_in(1)]
+        assert len(traces) == 10
+        for trace in traces:
+            assert trace.head["model_name"] == "add_sub"
+            if level == "TENSORS":
+                assert len(trace.tensors) == 4
+            else:
+                assert {"REQUEST_START", "COMPUTE_START", "REQUEST_END"} <= trace.times.keys()
+
+
 def analyze(
     server: Server,
     tool: tools.PerfAnalyzer,
@@ -69,8 +116,8 @@ def analyze(
     model: str,
     protocol: str,
     options: list[str],
-) -> None:
-    """Run perf_analyzer for a moment; no request may fail."""
+) -> dict[str, str]:
+    """Run perf_analyzer for a moment and return its report; no request may fail."""
     report = directory / "report.csv"
     address = server.http.address if protocol == "http" else server.grpc_address
     command = [
@@ -88,6 +135,7 @@ def analyze(
         row = next(csv.DictReader(text))
     assert float(row["Inferences/Second"]) > 0
     assert failures(server, model) == failed_before
+    return row
 
 
 @pytest.mark.slow
