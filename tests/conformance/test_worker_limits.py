@@ -92,7 +92,6 @@ WITHOUT_EFFECT = (
     "shm-growth-byte-size=1048576",
     "shm_message_queue_size=500",
     "shm-region-prefix-name=mine_",
-    "thread-pool-size=8",
 )
 
 
