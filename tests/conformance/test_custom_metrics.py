@@ -18,6 +18,8 @@ from waiting import wait_until
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.ours("the oracle's Python backend is built without metrics")
+
 WAIT_S = 20
 DELETED = (
     "Invalid metric operation as the corresponding 'MetricFamily' has been deleted. The "
@@ -48,20 +50,13 @@ def measured_server(
         "restarted": measured("worker"),
         "unloaded": measured("worker"),
     }
-    if starter.is_oracle:
-        del models["in_process"], models["restarted"]
     directory = write_models(tmp_path_factory.mktemp("models"), models)
     options = ["--model-control-mode=explicit", "--load-model=*"]
     with starter.prepare("custom_metrics", directory, options) as process:
         yield Server(process, starter.is_oracle)
 
 
-@pytest.fixture(
-    params=[
-        "worker",
-        pytest.param("in_process", marks=pytest.mark.ours("Triton knows processes only")),
-    ]
-)
+@pytest.fixture(params=["worker", "in_process"])
 def model(request: pytest.FixtureRequest) -> str:
     """A model, under one host or the other."""
     return str(request.param)
@@ -154,7 +149,6 @@ def test_instances_share_their_metrics(measured_server: Server) -> None:
     assert len(lines(measured_server, "two_requests_total")) == 1
 
 
-@pytest.mark.ours("a dead stub of 2.51 is not started again, and what it held stays")
 def test_a_counter_goes_on_after_a_restart(measured_server: Server) -> None:
     server = measured_server
     before = [command(server, "restarted", "count") for _ in range(3)][-1] + 1

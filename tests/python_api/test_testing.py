@@ -187,6 +187,38 @@ def test_coroutines_run_on_the_models_loop() -> None:
         assert ask(model, "hello")["ANSWER"] == [b"hello"]
 
 
+class Yielding:
+    """Yields as many responses as its input says, no more than three."""
+
+    def execute(self, requests: list[Any]) -> Any:
+        (request,) = requests
+        command = pb_utils.get_input_tensor_by_name(request, "COMMAND").as_numpy()[0]
+        for number in range(int(command)):
+            if number == 3:
+                raise ValueError("three are enough")
+            yield [pb_utils.InferenceResponse([text("ANSWER", number)])]
+
+
+class YieldingOnItsLoop(Yielding):
+    """The same on an event loop."""
+
+    async def execute(self, requests: list[Any]) -> Any:
+        for response in super().execute(requests):
+            await asyncio.sleep(0)
+            yield response
+
+
+@pytest.mark.parametrize("model_class", [Yielding, YieldingOnItsLoop])
+def test_yields_are_responses(model_class: type[Yielding]) -> None:
+    with testing.load(model_class, config=DECOUPLED) as model:
+        responses = model.stream({"COMMAND": ["2"]})
+        assert [each["ANSWER"].tolist() for each in responses] == [[b"0"], [b"1"]]
+        with pytest.raises(testing.InferenceError, match="three are enough") as failed:
+            model.stream({"COMMAND": ["4"]})
+        assert len(failed.value.responses) == 3
+        assert isinstance(failed.value.__cause__, ValueError)
+
+
 def test_a_file_is_completed_like_a_repository(tmp_path: Path) -> None:
     with testing.load(TYPED_MODEL) as model:
         assert (model.config["name"], model.config["max_batch_size"]) == ("typed", 8)
