@@ -10,6 +10,7 @@ from numpy.typing import DTypeLike, NDArray
 from typing_extensions import Buffer, CapsuleType
 
 from tritongw.testing._exchange import ModelRequest
+from tritongw.testing._fakes import FakeModels
 
 def main(argv: Sequence[str]) -> int:
     """Run a command line and return the exit status of the process."""
@@ -334,6 +335,7 @@ class StandaloneModel:
         is_decoupled: bool,
         outputs: Sequence[str],
         is_yielding: bool,
+        models: FakeModels,
     ) -> StandaloneModel: ...
     def execute(self, requests: Sequence[ModelRequest]) -> StandaloneBatch:
         """Execute requests as one batch; what failed is among their responses."""

@@ -176,15 +176,112 @@ class Asynchronous:
         assert asyncio.get_running_loop() is self.event_loop
         await asyncio.sleep(0)
         command = pb_utils.get_input_tensor_by_name(requests[0], "COMMAND").as_numpy()[0]
+        if command == b"call":
+            call = pb_utils.InferenceRequest(
+                model_name="other",
+                inputs=[text("X", "question")],
+                requested_output_names=["Y"],
+            )
+            response = await call.async_exec()
+            return [pb_utils.InferenceResponse([text("ANSWER", *response_texts(response))])]
         return [pb_utils.InferenceResponse([text("ANSWER", command.decode())]) for _ in requests]
 
     def finalize(self) -> None:
         assert not self.event_loop.is_closed()
 
 
+def response_texts(response: Any) -> list[str]:
+    if response.has_error():
+        return [response.error().message()]
+    return [value.decode() for value in response.output_tensors()[0].as_numpy()]
+
+
 def test_coroutines_run_on_the_models_loop() -> None:
-    with testing.load(Asynchronous, config=CONFIG) as model:
+    models = {"other": lambda inputs: {"Y": np.array([inputs["X"][0] + b"!"], dtype=object)}}
+    with testing.load(Asynchronous, config=CONFIG, models=models) as model:
         assert ask(model, "hello")["ANSWER"] == [b"hello"]
+        assert ask(model, "call")["ANSWER"] == [b"question!"]
+
+
+class Caller:
+    """Calls other models."""
+
+    def execute(self, requests: list[Any]) -> list[Any]:
+        return [pb_utils.InferenceResponse([text("ANSWER", *self.call(each))]) for each in requests]
+
+    def call(self, request: Any) -> list[str]:
+        command = pb_utils.get_input_tensor_by_name(request, "COMMAND").as_numpy()[0].decode()
+        if command.startswith("load "):
+            pb_utils.load_model(command.removeprefix("load "))
+            return ["loaded"]
+        if command.startswith("unload "):
+            pb_utils.unload_model(command.removeprefix("unload "))
+            return ["unloaded"]
+        if command.startswith("ready "):
+            return [str(pb_utils.is_model_ready(command.removeprefix("ready ")))]
+        call = pb_utils.InferenceRequest(
+            model_name=command,
+            model_version=3,
+            inputs=[pb_utils.Tensor("X", np.array([2.0], dtype=np.float32))],
+            requested_output_names=["Y"],
+            parameters={"why": "because"},
+        )
+        if command == "several":
+            return [response_texts(each)[0] for each in call.exec(decoupled=True)]
+        response = call.exec()
+        if response.has_error():
+            return [response.error().message()]
+        return [str(response.output_tensors()[0].as_numpy()[0])]
+
+
+def broken(inputs: dict[str, Any]) -> dict[str, Any]:
+    raise AssertionError("the test is wrong")
+
+
+def refusing(inputs: dict[str, Any]) -> dict[str, Any]:
+    raise testing.InferenceError("not today", pb_utils.TritonError.UNAVAILABLE)
+
+
+@tritongw.model(outputs={"Y": ("FP32", (1,))})
+def square(X: Annotated[np.ndarray, "FP32", (1,)]) -> Any:
+    return X * X
+
+
+def test_other_models_are_functions_of_the_test() -> None:
+    models: dict[str, Any] = {
+        "double": lambda inputs: {"Y": inputs["X"] * 2, "unasked": inputs["X"]},
+        "several": lambda inputs: [{"Y": np.array([each])} for each in ("a", "b")],
+        "broken": broken,
+        "refusing": refusing,
+    }
+    with (
+        testing.load(square) as real,
+        testing.load(Caller, config=CONFIG, models={**models, "real": real}) as model,
+    ):
+        assert ask(model, "double")["ANSWER"] == [b"4.0"]
+        call = model.calls[0]
+        assert (call.model_name, call.model_version) == ("double", 3)
+        assert call.request.parameters == {"why": "because"}
+        assert call.request.requested_outputs == ["Y"]
+        assert list(ask(model, "several")["ANSWER"]) == [b"a", b"b"]
+        assert ask(model, "real")["ANSWER"] == [b"4.0"]
+        assert ask(model, "refusing")["ANSWER"] == [b"not today"]
+        gone = "Failed for execute the inference request. Model 'gone', version: 3 is not ready."
+        assert ask(model, "gone")["ANSWER"] == [gone.encode()]
+        with pytest.raises(AssertionError, match="the test is wrong"):
+            ask(model, "broken")
+
+
+def test_model_control_is_faked() -> None:
+    with testing.load(Caller, config=CONFIG, models={"m": lambda inputs: {"Y": inputs["X"]}}) as it:
+        assert ask(it, "ready m")["ANSWER"] == [b"True"]
+        assert ask(it, "unload m")["ANSWER"] == [b"unloaded"]
+        assert ask(it, "ready m")["ANSWER"] == [b"False"]
+        assert b"is not ready" in ask(it, "m")["ANSWER"][0]
+        assert ask(it, "load m")["ANSWER"] == [b"loaded"]
+        assert ask(it, "m")["ANSWER"] == [b"2.0"]
+        with pytest.raises(testing.InferenceError, match="failed to load 'other'"):
+            ask(it, "load other")
 
 
 class Yielding:

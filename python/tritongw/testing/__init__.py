@@ -13,9 +13,12 @@ array([3.])
 """
 
 from tritongw.testing._exchange import InferenceError, Request, Response
+from tritongw.testing._fakes import Call, Fake
 from tritongw.testing._harness import ModelHarness, load
 
 __all__ = [
+    "Call",
+    "Fake",
     "InferenceError",
     "ModelHarness",
     "Request",

@@ -13,6 +13,7 @@ import triton_python_backend_utils as pb_utils
 from tritongw import _core, _model_host
 from tritongw._function_model import model_class
 from tritongw.testing._exchange import Request, Response, model_request
+from tritongw.testing._fakes import Call, Fake, FakeModels
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -29,6 +30,7 @@ def load(
     version: int = 1,
     instance_kind: str = "CPU",
     device_id: int = 0,
+    models: Mapping[str, Fake | ModelHarness] | None = None,
     timeout_s: float = 30.0,
 ) -> ModelHarness:
     """Return a model to be used in a ``with`` statement, as a server would load it.
@@ -48,6 +50,8 @@ def load(
         Version of the model.
     instance_kind, device_id : str and int, default="CPU" and 0
         What the model is told of its instance.
+    models : Mapping of str to Fake or ModelHarness, optional
+        The other models of the server: functions from input arrays to outputs.
     timeout_s : float, default=30.0
         How long a response may take that does not come from ``execute`` itself.
 
@@ -64,6 +68,7 @@ def load(
         version=version,
         instance_kind=instance_kind,
         device_id=device_id,
+        models=models,
         timeout_s=timeout_s,
     )
 
@@ -86,6 +91,7 @@ class ModelHarness:
         version: int,
         instance_kind: str,
         device_id: int,
+        models: Mapping[str, Fake | ModelHarness] | None,
         timeout_s: float,
     ) -> None:
         self._target = model
@@ -95,7 +101,13 @@ class ModelHarness:
         self._instance_kind = instance_kind
         self._device_id = device_id
         self._timeout_s = timeout_s
+        self._fakes = FakeModels(models or {})
         self._raised: BaseException | None = None
+
+    @property
+    def calls(self) -> list[Call]:
+        """The calls to other models that the model has made."""
+        return self._fakes.calls
 
     def __enter__(self) -> Self:
         path = _model_file(self._target)
@@ -130,6 +142,7 @@ class ModelHarness:
             is_decoupled,
             [output["name"] for output in self.config.get("output", [])],
             loaded.is_yielding,
+            self._fakes,
         )
         return self
 
@@ -222,9 +235,12 @@ class ModelHarness:
             If the model does not end its responses in time.
         """
         asked = [model_request(_request(each, {}), self.config) for each in requests]
-        self._raised = None
+        self._raised = self._fakes.failure = None
         batch = self._standalone.execute(asked)
-        if not batch.wait(self._timeout_s):
+        is_over = batch.wait(self._timeout_s)
+        if self._fakes.failure is not None:
+            raise self._fakes.failure
+        if not is_over:
             message = f"the model has not sent all responses within {self._timeout_s} seconds"
             raise TimeoutError(message)
         final = pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL

@@ -18,6 +18,7 @@ mod config;
 mod dlpack;
 mod dtype;
 mod error;
+mod fake_models;
 mod host;
 mod inbox;
 mod logger;

@@ -92,11 +92,12 @@ impl PythonModel {
         instance_name: String,
         is_decoupled: bool,
         is_yielding: bool,
+        calls: Arc<dyn ModelCalls>,
     ) -> PyResult<Self> {
         Ok(Self {
             instance_name,
             is_decoupled,
-            calls: None,
+            calls: Some(calls),
             execute,
             finalize: py.None(),
             is_yielding,

@@ -46,6 +46,24 @@ fn parameter(key: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<Param
     })
 }
 
+/// Returns the dict that such parameters come from.
+pub(crate) fn to_dict<'py>(
+    py: Python<'py>,
+    parameters: &[Parameter],
+) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(py);
+    for Parameter { name, value } in parameters {
+        let name = name.as_str();
+        match value {
+            ParameterValue::String(text) => dict.set_item(name, text.as_str())?,
+            ParameterValue::Int(number) => dict.set_item(name, number)?,
+            ParameterValue::Bool(flag) => dict.set_item(name, flag)?,
+            ParameterValue::Double(number) => dict.set_item(name, number)?,
+        }
+    }
+    Ok(dict)
+}
+
 /// Returns the JSON text that models are given.
 pub(crate) fn to_json(parameters: Option<&Bound<'_, PyDict>>) -> PyResult<String> {
     let Some(parameters) = parameters.filter(|parameters| !parameters.is_empty()) else {

@@ -7,15 +7,18 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
 use tritongw_backend_python::host::{
-    BatchReply, Execution, HostBatch, HostRequest, HostResponse, HostTensor, TensorMemory,
+    BatchReply, Execution, HostBatch, HostRequest, HostResponse, HostTensor, ModelCalls,
+    TensorMemory,
 };
 use tritongw_engine::ResponseFlags;
-use tritongw_types::{CorrelationId, Error, Parameter, ParameterValue, Result};
+use tritongw_types::{CorrelationId, Error, Parameter, Result};
 
+use crate::call_scope;
 use crate::error::TritonError;
+use crate::fake_models::FakeModels;
 use crate::model::PythonModel;
+use crate::parameters;
 use crate::response::InferenceResponse;
 use crate::tensor::Tensor;
 
@@ -56,9 +59,13 @@ impl StandaloneModel {
         is_decoupled: bool,
         outputs: Vec<String>,
         is_yielding: bool,
+        models: Py<PyAny>,
     ) -> PyResult<Self> {
+        let calls: Arc<dyn ModelCalls> = Arc::new(FakeModels::new(models));
+        // Threads that the model starts may call models, too.
+        call_scope::set_of_process(Some(Arc::clone(&calls)), true);
         let model =
-            PythonModel::of_function(py, execute, instance_name, is_decoupled, is_yielding)?;
+            PythonModel::of_function(py, execute, instance_name, is_decoupled, is_yielding, calls)?;
         Ok(Self {
             model,
             is_decoupled,
@@ -93,7 +100,7 @@ impl StandaloneModel {
 
 impl StandaloneModel {
     fn host_request(&self, py: Python<'_>, request: RequestFields) -> PyResult<HostRequest> {
-        let inputs = request.tensors.iter().map(|tensor| input(py, tensor.get()));
+        let inputs = request.tensors.iter().map(|tensor| copy(py, tensor.get()));
         Ok(HostRequest {
             id: request.request_id,
             correlation_id: match request.correlation_id {
@@ -294,24 +301,14 @@ impl KeptResponse {
         let error = self
             .error
             .map(|error| error_type.call1((error.message(), error.code() as u32)));
-        let parameters = PyDict::new(py);
-        for Parameter { name, value } in &self.parameters {
-            match value {
-                ParameterValue::String(text) => {
-                    parameters.set_item(name.as_str(), text.as_str())?
-                }
-                ParameterValue::Int(number) => parameters.set_item(name.as_str(), number)?,
-                ParameterValue::Bool(flag) => parameters.set_item(name.as_str(), flag)?,
-                ParameterValue::Double(number) => parameters.set_item(name.as_str(), number)?,
-            }
-        }
+        let parameters = parameters::to_dict(py, &self.parameters)?;
         let arguments = (tensors, error.transpose()?, parameters);
         py.get_type::<InferenceResponse>().call1(arguments)
     }
 }
 
-/// Copies a tensor, as its way to a server would.
-fn input(py: Python<'_>, tensor: &Tensor) -> PyResult<HostTensor> {
+/// Copies a tensor, as its way to or from a server would.
+pub(crate) fn copy(py: Python<'_>, tensor: &Tensor) -> PyResult<HostTensor> {
     let data = tensor.data(py)?;
     Ok(HostTensor {
         name: tensor.name().to_owned(),
