@@ -87,7 +87,7 @@ class GrpcRequest:
             if self.method == _STREAM:
                 parts = [self._part(reply) for reply in line.stream(path, self.payloads)]
                 if not self.is_ordered:
-                    parts.sort(key=lambda part: part.status)
+                    parts.sort(key=_rank)
                 return Answer("OK", parts=tuple(parts))
             reply = line.unary(path, self.payloads[0])
         except grpc.RpcError as error:
@@ -98,6 +98,11 @@ class GrpcRequest:
         document = _document(self.method, reply)
         error = document.pop("error_message")
         return Answer("ERROR" if error else "OK", error=error or None, document=document)
+
+
+def _rank(part: Answer) -> tuple[str, str, str]:
+    """Put refusals before the errors of models, and both before responses, which stay in order."""
+    return part.status, part.document["infer_response"]["model_name"], part.error or ""
 
 
 def _message(method: str, kind: str) -> Any:
