@@ -104,6 +104,9 @@ def build_repository(directory: Path, recipes: list[Recipe]) -> Path:
     for recipe in recipes:
         name = recipe.source or recipe.model
         shutil.copytree(folder_of(name), directory / recipe.model)
+        own = HERE / "models" / recipe.model
+        if recipe.source and own.is_dir():
+            shutil.copytree(own, directory / recipe.model, dirs_exist_ok=True)
         config = directory / recipe.model / "config.pbtxt"
         text = config.read_text().replace(f'name: "{name}"', f'name: "{recipe.model}"', 1)
         config.write_text(f"{text}{recipe.config}\n")
