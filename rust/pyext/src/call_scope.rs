@@ -91,6 +91,24 @@ pub(crate) fn set_of_process(calls: Option<Arc<dyn ModelCalls>>, is_sole: bool) 
     drop(before);
 }
 
+/// Lets threads without a context call models until it is dropped, which restores what was before.
+pub(crate) struct LentProcess(OfProcess);
+
+/// Lets the threads of a model that is alone for a while call models.
+pub(crate) fn lend_process(calls: Arc<dyn ModelCalls>) -> LentProcess {
+    let lent = OfProcess {
+        calls: Some(calls),
+        is_sole: true,
+    };
+    LentProcess(std::mem::replace(&mut *OF_PROCESS.lock(), lent))
+}
+
+impl Drop for LentProcess {
+    fn drop(&mut self) {
+        std::mem::swap(&mut *OF_PROCESS.lock(), &mut self.0);
+    }
+}
+
 /// Returns the scope of the running code.
 ///
 /// # Errors

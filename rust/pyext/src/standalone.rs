@@ -14,7 +14,7 @@ use tritongw_backend_python::host::{
 use tritongw_engine::ResponseFlags;
 use tritongw_types::{CorrelationId, Error, Parameter, Result};
 
-use crate::call_scope;
+use crate::call_scope::{self, LentProcess};
 use crate::error::TritonError;
 use crate::fake_models::FakeModels;
 use crate::model::PythonModel;
@@ -26,6 +26,7 @@ use crate::tensor::Tensor;
 #[pyclass(frozen, module = "tritongw._core")]
 pub(crate) struct StandaloneModel {
     model: PythonModel,
+    calls: Arc<dyn ModelCalls>,
     is_decoupled: bool,
     outputs: Vec<String>,
 }
@@ -62,12 +63,18 @@ impl StandaloneModel {
         models: Py<PyAny>,
     ) -> PyResult<Self> {
         let calls: Arc<dyn ModelCalls> = Arc::new(FakeModels::new(models));
-        // Threads that the model starts may call models, too.
-        call_scope::set_of_process(Some(Arc::clone(&calls)), true);
-        let model =
-            PythonModel::of_function(py, execute, instance_name, is_decoupled, is_yielding, calls)?;
+        let of_model = Arc::clone(&calls);
+        let model = PythonModel::of_function(
+            py,
+            execute,
+            instance_name,
+            is_decoupled,
+            is_yielding,
+            of_model,
+        )?;
         Ok(Self {
             model,
+            calls,
             is_decoupled,
             outputs,
         })
@@ -92,9 +99,13 @@ impl StandaloneModel {
                 Ok(())
             }),
         };
+        let lent = call_scope::lend_process(Arc::clone(&self.calls));
         let executed = self.model.execute(py, batch);
         debug_assert!(executed.is_ok(), "there is no server that could be gone");
-        Ok(StandaloneBatch { answers })
+        Ok(StandaloneBatch {
+            answers,
+            _lent: lent,
+        })
     }
 }
 
@@ -124,6 +135,8 @@ impl StandaloneModel {
 #[pyclass(frozen, module = "tritongw._core")]
 pub(crate) struct StandaloneBatch {
     answers: Arc<Answers>,
+    // Threads that the model started may call models while the batch is of interest.
+    _lent: LentProcess,
 }
 
 #[pymethods]

@@ -3,6 +3,7 @@
 
 import asyncio
 import os
+import sys
 
 import numpy as np
 import triton_python_backend_utils as pb_utils
@@ -40,7 +41,9 @@ class TritonPythonModel:
         return name
 
     async def wait_aloud(self, name):
-        print("waiting", self.name, name, flush=True)
+        # One write: both hosts share the server's output.
+        sys.stdout.write(f"waiting {self.name} {name}\n")
+        sys.stdout.flush()
         return await self.wait(name)
 
     async def set(self, name):
