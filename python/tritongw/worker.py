@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The process that hosts one instance of a Python model; started by the server only."""
 
+import io
 import os
 import signal
 import sys
@@ -16,6 +17,9 @@ def main() -> None:
     # which the model's own child processes would inherit.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _leave_it_to_the_server)
+    # The server logs lines as they come; without a terminal they would wait for a full buffer.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)
     if "PYTHONBREAKPOINT" not in os.environ:
         sys.breakpointhook = _say_how_to_debug
     _core.worker_main()

@@ -101,7 +101,7 @@ def test_death_of_the_worker_answers_all_it_held(server: Server, pool: ThreadPoo
     model = "coroutines_worker"
     held = [pool.submit(server.command, model, f"wait_aloud death-{i}") for i in range(5)]
     for i in range(5):
-        server.wait_for_log(rf"waiting {model}_0 death-{i}\n")
+        server.wait_for_log(rf'waiting {model}_0 death-{i}"?\n')
     died = server.command(model, "die")
     for answer in [died, *(held.result() for held in held)]:
         assert (answer.status, answer.error) == (
@@ -115,7 +115,7 @@ def test_unload_waits_for_what_is_not_answered(
 ) -> None:
     model = f"coroutines_{host}"
     held = pool.submit(own_server.command, model, "wait_aloud unload")
-    own_server.wait_for_log(rf"waiting {model}_0 unload\n")
+    own_server.wait_for_log(rf'waiting {model}_0 unload"?\n')
     assert own_server.post(f"/v2/repository/models/{model}/unload").status == 200
     assert not held.done()
     assert f"finalized {model}_0" not in own_server.log
@@ -129,8 +129,8 @@ def test_unload_cancels_what_has_answered_and_lives_on(
     model = f"decoupled_coroutines_{host}"
     assert own_server.stream(model, "live_on") == ["a"]
     assert own_server.post(f"/v2/repository/models/{model}/unload").status == 200
-    own_server.wait_for_log(rf"cancelled {model}_0\n")
-    own_server.wait_for_log(rf"finalized {model}_0\n")
+    own_server.wait_for_log(rf'cancelled {model}_0"?\n')
+    own_server.wait_for_log(rf'finalized {model}_0"?\n')
 
 
 def test_a_coroutine_that_never_ends_does_not_keep_the_server(
@@ -140,7 +140,7 @@ def test_a_coroutine_that_never_ends_does_not_keep_the_server(
         pool.submit(own_server.command, f"coroutines_{host}", "wait_aloud never") for host in HOSTS
     ]
     for host in HOSTS:
-        own_server.wait_for_log(rf"waiting coroutines_{host}_0 never\n")
+        own_server.wait_for_log(rf'waiting coroutines_{host}_0 never"?\n')
     own_server.stop()
     assert own_server.process.returncode == 0
     for answer in held:

@@ -98,7 +98,7 @@ def test_an_edit_takes_effect_and_a_broken_one_does_not(reloading: Reloading, mo
     file.write_text(text + f"\nraise RuntimeError('broken {model}')\n")
     failure = f"RuntimeError: broken {model}"
     wait_until(lambda: failure in reloading.server.log, f"the failed reload of {model}")
-    reloading.server.wait_for_log(rf'File ".*{file.name}", line \d+, in <module>')
+    reloading.server.wait_for_log(rf'File \\?".*{file.name}\\?", line \d+, in <module>')
     assert reloading.answer(model) == ["two"]
 
     file.write_text(text.replace("one", "three"))

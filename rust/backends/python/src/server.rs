@@ -22,3 +22,4 @@ pub(crate) mod process;
 pub(crate) mod receiver;
 pub(crate) mod slab_allocator;
 pub(crate) mod supervisor;
+mod worker_output;

@@ -6,12 +6,14 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ExitStatus};
 use std::sync::Arc;
+use std::thread::JoinHandle;
 
 use rustix::event::{PollFd, PollFlags};
 use rustix::process::{Pid, PidfdFlags, Signal};
 
 use super::conversation::poll;
 use super::environment::WorkerLaunch;
+use super::worker_output::OutputPipes;
 use crate::shared::control::ControlSocket;
 
 /// A running worker. Dropping it kills it, and the processes it has started.
@@ -21,13 +23,15 @@ pub(crate) struct WorkerProcess {
     pid: Pid,
     pidfd: Arc<OwnedFd>,
     status: Option<ExitStatus>,
+    /// Logs what the process writes; ends after it.
+    output: Option<JoinHandle<()>>,
     /// The control socket's end of the server.
     pub(crate) control: Arc<ControlSocket>,
 }
 
 impl WorkerProcess {
     /// Starts a worker. `label` is its last argument, so that a list of processes tells whose it
-    /// is.
+    /// is; what it writes is logged under that name.
     ///
     /// The worker leads a process group of its own, to which the processes that it starts belong.
     ///
@@ -35,29 +39,37 @@ impl WorkerProcess {
     /// If the command cannot be run.
     pub(crate) fn spawn(launch: &WorkerLaunch, label: &str) -> io::Result<Self> {
         let (control, theirs) = ControlSocket::pair()?;
+        let (output, stdout, stderr) = OutputPipes::new(label)?;
         let mut child = launch
             .command()?
             .arg(label)
-            // The one descriptor that a worker inherits; it puts /dev/null in its place.
+            // The one descriptor beside its output that a worker inherits; it puts /dev/null in
+            // its place.
             .stdin(theirs.into_fd())
+            .stdout(stdout)
+            .stderr(stderr)
             .process_group(0)
             .spawn()?;
         let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
         let pid = pid.ok_or_else(|| io::Error::other("the worker has no process id"))?;
-        match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
-            Ok(pidfd) => Ok(Self {
-                child,
-                pid,
-                pidfd: Arc::new(pidfd),
-                status: None,
-                control: Arc::new(control),
-            }),
+        let pidfd = match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
+            Ok(pidfd) => Arc::new(pidfd),
             Err(error) => {
                 child.kill()?;
                 child.wait()?;
-                Err(error.into())
+                return Err(error.into());
             }
-        }
+        };
+        let mut process = Self {
+            child,
+            pid,
+            pidfd: Arc::clone(&pidfd),
+            status: None,
+            output: None,
+            control: Arc::new(control),
+        };
+        process.output = Some(output.drain(pidfd)?);
+        Ok(process)
     }
 
     /// Returns the descriptor that becomes readable when the process ends.
@@ -75,7 +87,8 @@ impl WorkerProcess {
         Killer(Arc::clone(&self.pidfd))
     }
 
-    /// Waits for the end of the process, and ends those that it leaves behind.
+    /// Waits for the end of the process, and ends those that it leaves behind; what it has
+    /// written is logged by then.
     pub(crate) fn wait(&mut self) -> io::Result<ExitStatus> {
         if let Some(status) = self.status {
             return Ok(status);
@@ -86,6 +99,13 @@ impl WorkerProcess {
         )?;
         // Before it is reaped: until then its number, its group's as well, is nobody else's.
         kill_group(self.pid);
+        if self
+            .output
+            .take()
+            .is_some_and(|thread| thread.join().is_err())
+        {
+            log::error!("the thread that logs the output of a worker panicked");
+        }
         let status = self.child.wait()?;
         self.status = Some(status);
         Ok(status)
