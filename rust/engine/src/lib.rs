@@ -11,6 +11,7 @@ mod access_log;
 pub mod backend;
 mod backend_registry;
 pub mod batch;
+pub mod batch_io;
 pub mod buffer;
 mod call_graph;
 mod change_tracker;

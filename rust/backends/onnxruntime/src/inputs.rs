@@ -4,6 +4,7 @@
 use std::ffi::CStr;
 
 use smallvec::SmallVec;
+use tritongw_engine::batch_io::{batch_input, element_total};
 use tritongw_engine::{InferenceRequest, InputTensor};
 use tritongw_types::{BytesElements, DataType, Error, Result, Shape};
 
@@ -14,8 +15,8 @@ use crate::plan::{InputPlan, Plan};
 pub(crate) type BoundInputs<'a> = SmallVec<[(&'a CStr, TensorView<'a>); 4]>;
 
 /// Makes a tensor of each input: over the request's own memory if there is one request and its
-/// data is one aligned piece, otherwise over `buffers` (one per input of the plan), into which the
-/// data is gathered.
+/// data is one aligned piece, otherwise over `buffers` ([`Plan::buffer_count`]), into which the data
+/// is gathered. Inputs of the batch as a whole are made here (M040-M045).
 ///
 /// All requests of a batch have the same inputs; the scheduler sees to that.
 ///
@@ -37,21 +38,45 @@ pub(crate) fn bind<'a>(
             gather(&mut buffers[index], &input.name, requests)?;
         }
     }
-    let buffers: &'a [AlignedBuffer] = buffers;
+    let (gathered, made) = buffers.split_at_mut(plan.inputs.len());
+    let batch_shapes = make_batch_inputs(plan, made, requests)?;
+    let (gathered, made): (&'a [AlignedBuffer], &'a [AlignedBuffer]) = (gathered, made);
     let mut bound = BoundInputs::new();
     for input in first.inputs() {
         let index = plan.input_index(&input.name)?;
         let input_plan = &plan.inputs[index];
-        let shape = batch_shape(plan, input_plan, requests, input);
+        let shape = batch_shape(plan, input_plan, requests, input)?;
         let tensor = if input_plan.data_type == DataType::Bytes {
             strings(runtime, &input.name, &shape, requests)?
         } else {
-            let data = own_memory(requests, input).unwrap_or_else(|| buffers[index].as_slice());
+            let data = own_memory(requests, input).unwrap_or_else(|| gathered[index].as_slice());
             TensorView::over(runtime, data, input_plan.data_type, &shape)?
         };
         bound.push((input_plan.name.as_c_str(), tensor));
     }
+    for (config, (buffer, shape)) in plan.batch_inputs.iter().zip(made.iter().zip(&batch_shapes)) {
+        for name in &config.target_names {
+            let data = buffer.as_slice();
+            let tensor = TensorView::over(runtime, data, config.data_type, shape)?;
+            bound.push((name.as_c_str(), tensor));
+        }
+    }
     Ok(bound)
+}
+
+/// Computes the inputs of the batch as a whole and returns their shapes.
+fn make_batch_inputs(
+    plan: &Plan,
+    buffers: &mut [AlignedBuffer],
+    requests: &[Box<InferenceRequest>],
+) -> Result<SmallVec<[Shape; 2]>> {
+    let configs = plan.batch_inputs.iter().zip(buffers);
+    let shapes = configs.map(|(config, buffer)| {
+        let tensor = batch_input(config, requests)?;
+        buffer.fill(std::iter::once(&tensor.data[..]));
+        Ok(tensor.shape)
+    });
+    shapes.collect()
 }
 
 /// Returns the data of an input that ORT may read where it lies.
@@ -65,15 +90,19 @@ fn own_memory<'a>(requests: &[Box<InferenceRequest>], input: &'a InputTensor) ->
         .filter(|data| is_aligned(data, input.data_type))
 }
 
-/// Returns the shape of all requests' tensors laid end to end along the batch dimension.
+/// Returns the shape of all requests' tensors laid end to end: along the batch dimension, or in the
+/// only one where they may differ in shape.
 fn batch_shape(
     plan: &Plan,
     input_plan: &InputPlan,
     requests: &[Box<InferenceRequest>],
     input: &InputTensor,
-) -> Shape {
+) -> Result<Shape> {
+    if input_plan.is_ragged {
+        return Ok(Shape::from([element_total(&input.name, requests)?]));
+    }
     if input_plan.is_scalar {
-        return Shape::default();
+        return Ok(Shape::default());
     }
     let mut shape = input.shape.clone();
     if plan.is_batching
@@ -84,7 +113,7 @@ fn batch_shape(
             .map(|request| i64::from(request.batch_size()))
             .sum();
     }
-    shape
+    Ok(shape)
 }
 
 fn gather(

@@ -19,7 +19,7 @@ pub(crate) struct OnnxInstance {
     session: Arc<Session>,
     run_options: RunOptions,
     plan: Arc<Plan>,
-    // One per input of the plan.
+    // As many as the plan says.
     buffers: Vec<AlignedBuffer>,
     // Until the graph turns out to tell wrong shapes.
     trusts_shapes: bool,
@@ -34,11 +34,8 @@ struct Outcome {
 
 impl OnnxInstance {
     pub(crate) fn new(session: Session, run_options: RunOptions, plan: Arc<Plan>) -> Self {
-        let buffers = plan
-            .inputs
-            .iter()
-            .map(|_| AlignedBuffer::default())
-            .collect();
+        let mut buffers = Vec::new();
+        buffers.resize_with(plan.buffer_count(), AlignedBuffer::default);
         Self {
             session: Arc::new(session),
             run_options,

@@ -5,20 +5,21 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use smallvec::SmallVec;
+use tritongw_engine::batch_io::scatter_shapes;
 use tritongw_engine::{InferenceRequest, InferenceResponse};
 use tritongw_types::{DataType, Error, Result, Shape};
 
 use crate::ort::{OutputValue, Strings};
-use crate::plan::{OutputPlan, Plan};
+use crate::plan::{OutputPlan, Plan, Scatter};
 
 /// One response per request; an error concerns that request only.
 pub(crate) type Responses = SmallVec<[Result<Box<InferenceResponse>>; 1]>;
 
-/// Divides the outputs among the requests along the batch dimension, without a copy where the
-/// door adopts memory: the slices keep the tensor.
+/// Divides the outputs among the requests, without a copy where the door adopts memory: the slices
+/// keep the tensor.
 ///
 /// # Errors
-/// An output whose first dimension is not the batch size (G8.03); concerns every request.
+/// An output that cannot be divided (G8.03); concerns every request.
 pub(crate) fn divide(
     plan: &Plan,
     outputs: &[&OutputPlan],
@@ -30,15 +31,12 @@ pub(crate) fn divide(
         .map(|request| Ok(request.responder().new_response()))
         .collect();
     for (output, value) in outputs.iter().zip(values) {
-        let whole = WholeOutput::new(plan, output, value, requests)?;
-        let mut row = 0;
-        for (request, response) in requests.iter().zip(&mut responses) {
-            let rows = whole.rows_of(request);
-            let range = row..row + rows;
-            row += rows;
+        let whole = WholeOutput::new(plan, output, value)?;
+        let parts = whole.parts(plan, requests)?;
+        for ((request, response), part) in requests.iter().zip(&mut responses).zip(parts) {
             if let Ok(filled) = response
                 && request.wants_output(&output.name)
-                && let Err(error) = whole.add_to(filled, range)
+                && let Err(error) = whole.add_to(filled, part)
             {
                 *response = Err(error);
             }
@@ -50,10 +48,8 @@ pub(crate) fn divide(
 /// An output of a whole batch.
 struct WholeOutput<'a> {
     plan: &'a OutputPlan,
-    is_batching: bool,
     shape: Shape,
-    /// Elements in one row; all of them where the model does not batch.
-    row_elements: usize,
+    elements: usize,
     data: Data,
 }
 
@@ -62,13 +58,16 @@ enum Data {
     Strings(Strings),
 }
 
+/// What one request gets of an output.
+struct Part {
+    shape: Shape,
+    elements: Range<usize>,
+}
+
+type Parts = SmallVec<[Part; 1]>;
+
 impl<'a> WholeOutput<'a> {
-    fn new(
-        plan: &Plan,
-        output: &'a OutputPlan,
-        value: OutputValue,
-        requests: &[Box<InferenceRequest>],
-    ) -> Result<Self> {
+    fn new(plan: &Plan, output: &'a OutputPlan, value: OutputValue) -> Result<Self> {
         if value.element_type().data_type() != Some(output.data_type) {
             return Err(Error::internal(format!(
                 "model '{}', output '{}': expected data type {} from the model",
@@ -76,20 +75,7 @@ impl<'a> WholeOutput<'a> {
             )));
         }
         let shape = output.response_shape(value.shape().clone());
-        if plan.is_batching {
-            check_batch_dimension(plan, output, &shape, requests)?;
-        }
-        let elements = shape.element_count().map_err(|source| {
-            Error::internal(format!(
-                "output '{}' has shape {shape}: {source}",
-                output.name
-            ))
-        })?;
-        let rows = if plan.is_batching {
-            total_rows(requests)
-        } else {
-            1
-        };
+        let elements = element_count(output, &shape)?;
         let data = match output.data_type.element_size() {
             None => Data::Strings(value.strings()?),
             Some(element_size) => Data::Fixed {
@@ -97,32 +83,74 @@ impl<'a> WholeOutput<'a> {
                 element_size,
             },
         };
-        let row_elements = elements.checked_div(rows).unwrap_or(0);
         Ok(Self {
             plan: output,
-            is_batching: plan.is_batching,
             shape,
-            row_elements,
+            elements,
             data,
         })
     }
 
-    fn rows_of(&self, request: &InferenceRequest) -> usize {
-        if self.is_batching {
-            request.batch_size() as usize
-        } else {
-            1
+    fn parts(&self, plan: &Plan, requests: &[Box<InferenceRequest>]) -> Result<Parts> {
+        if let Some(scatter) = &self.plan.scatter {
+            return self.scattered(plan, scatter, requests);
         }
+        if plan.is_batching {
+            return self.rows(plan, requests);
+        }
+        let whole = || Part {
+            shape: self.shape.clone(),
+            elements: 0..self.elements,
+        };
+        Ok(requests.iter().map(|_| whole()).collect())
     }
 
-    fn add_to(&self, response: &mut InferenceResponse, rows: Range<usize>) -> Result<()> {
-        let mut shape = self.shape.clone();
-        if self.is_batching
-            && let Some(batch) = shape.as_mut_slice().first_mut()
-        {
-            *batch = i64::try_from(rows.len()).unwrap_or(i64::MAX);
-        }
-        let elements = rows.start * self.row_elements..rows.end * self.row_elements;
+    /// Divides along the batch dimension.
+    fn rows(&self, plan: &Plan, requests: &[Box<InferenceRequest>]) -> Result<Parts> {
+        check_batch_dimension(plan, self.plan, &self.shape, requests)?;
+        let row_elements = self.elements.checked_div(total_rows(requests)).unwrap_or(0);
+        let mut start = 0;
+        let parts = requests.iter().map(|request| {
+            let mut shape = self.shape.clone();
+            if let Some(batch) = shape.as_mut_slice().first_mut() {
+                *batch = i64::from(request.batch_size());
+            }
+            let end = start + request.batch_size() as usize * row_elements;
+            let elements = start..end;
+            start = end;
+            Part { shape, elements }
+        });
+        Ok(parts.collect())
+    }
+
+    /// Divides by the shapes of an input. Triton: what the model gives beyond is let go.
+    fn scattered(
+        &self,
+        plan: &Plan,
+        scatter: &Scatter,
+        requests: &[Box<InferenceRequest>],
+    ) -> Result<Parts> {
+        let shapes = scatter_shapes(&scatter.config, &scatter.dims, requests)?;
+        let mut start: usize = 0;
+        let parts = shapes.into_iter().map(|shape| {
+            let count = element_count(self.plan, &shape)?;
+            let end = start.checked_add(count).filter(|&end| end <= self.elements);
+            let end = end.ok_or_else(|| {
+                Error::internal(format!(
+                    "model '{}', output '{}': the model gave {} elements, which are too few for \
+                     the shapes of input '{}' in the batch",
+                    plan.model, self.plan.name, self.elements, scatter.config.source_input
+                ))
+            })?;
+            let elements = start..end;
+            start = end;
+            Ok(Part { shape, elements })
+        });
+        parts.collect()
+    }
+
+    fn add_to(&self, response: &mut InferenceResponse, part: Part) -> Result<()> {
+        let Part { shape, elements } = part;
         let (name, data_type) = (&self.plan.name, self.plan.data_type);
         match &self.data {
             Data::Fixed {
@@ -139,6 +167,15 @@ impl<'a> WholeOutput<'a> {
             }
         }
     }
+}
+
+fn element_count(output: &OutputPlan, shape: &Shape) -> Result<usize> {
+    shape.element_count().map_err(|source| {
+        Error::internal(format!(
+            "output '{}' has shape {shape}: {source}",
+            output.name
+        ))
+    })
 }
 
 fn check_batch_dimension(

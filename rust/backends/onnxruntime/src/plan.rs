@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-use tritongw_config::ModelConfig;
-use tritongw_types::{CName, DataType, Error, Result, Shape};
+use tritongw_config::{BatchInput, BatchOutput, ModelConfig, ModelOutput};
+use tritongw_types::{CName, DataType, Error, Result, Shape, WILDCARD_DIM};
 
 use crate::signature::Signature;
 
@@ -10,6 +10,8 @@ pub(crate) struct Plan {
     pub(crate) model: CName,
     pub(crate) is_batching: bool,
     pub(crate) inputs: Vec<InputPlan>,
+    /// Inputs that are made for each batch.
+    pub(crate) batch_inputs: Vec<BatchInput>,
     /// In the order of their names. Triton: outputs are kept in a sorted map.
     pub(crate) outputs: Vec<OutputPlan>,
 }
@@ -21,6 +23,8 @@ pub(crate) struct InputPlan {
     pub(crate) data_type: DataType,
     /// The graph wants no dimension where requests bring `[1]`.
     pub(crate) is_scalar: bool,
+    /// The elements of all requests lie in one dimension, whatever their shapes (M031).
+    pub(crate) is_ragged: bool,
 }
 
 /// One output.
@@ -28,6 +32,8 @@ pub(crate) struct InputPlan {
 pub(crate) struct OutputPlan {
     pub(crate) name: CName,
     pub(crate) data_type: DataType,
+    /// How the output is divided, if not along the batch dimension.
+    pub(crate) scatter: Option<Scatter>,
     /// Shape of the graph, -1 where variable.
     graph_shape: Shape,
     /// What clients see of a scalar: the configuration's dimensions, all 1.
@@ -35,6 +41,30 @@ pub(crate) struct OutputPlan {
     /// The graph gives an input or initialiser out unchanged; ORT then writes to no memory.
     is_pass_through: bool,
     is_batching: bool,
+}
+
+/// Parts of an output whose shapes follow an input of each request (M046).
+#[derive(Debug)]
+pub(crate) struct Scatter {
+    pub(crate) config: BatchOutput,
+    /// Shape of the configuration, batch dimension included.
+    pub(crate) dims: Shape,
+}
+
+impl Scatter {
+    /// Returns how the configuration has the output divided, if so.
+    pub(crate) fn of(config: &ModelConfig, output: &ModelOutput) -> Option<Self> {
+        let mut batch_outputs = config.batch_outputs.iter();
+        let batch_output = batch_outputs.find(|io| io.target_names.contains(&output.name))?;
+        let mut dims = output.reshape.as_ref().unwrap_or(&output.dims).clone();
+        if config.max_batch_size > 0 {
+            dims.push_front(WILDCARD_DIM);
+        }
+        Some(Self {
+            config: batch_output.clone(),
+            dims,
+        })
+    }
 }
 
 impl Plan {
@@ -52,6 +82,7 @@ impl Plan {
                 name: input.name.clone(),
                 data_type: input.data_type,
                 is_scalar: info.dims.is_empty(),
+                is_ragged: input.allow_ragged_batch,
             })
         });
         let outputs = config.outputs.iter().map(|output| {
@@ -61,6 +92,7 @@ impl Plan {
             Ok(OutputPlan {
                 name: output.name.clone(),
                 data_type: output.data_type,
+                scatter: Scatter::of(config, output),
                 graph_shape: info.dims.clone(),
                 scalar_shape: output.reshape.as_ref().unwrap_or(&output.dims).clone(),
                 is_pass_through: signature.input(&output.name).is_some(),
@@ -73,8 +105,14 @@ impl Plan {
             model: config.name.clone(),
             is_batching,
             inputs: inputs.collect::<Result<_>>()?,
+            batch_inputs: config.batch_inputs.clone(),
             outputs,
         })
+    }
+
+    /// Returns how many buffers an instance needs: one for each input that is gathered or made.
+    pub(crate) fn buffer_count(&self) -> usize {
+        self.inputs.len() + self.batch_inputs.len()
     }
 
     /// Returns the position of an input.
@@ -92,8 +130,8 @@ impl Plan {
 impl OutputPlan {
     /// Returns the output's shape where the graph tells it before the execution.
     pub(crate) fn known_shape(&self, batch_size: u32) -> Option<Shape> {
-        if self.is_pass_through || self.data_type == DataType::Bytes || self.graph_shape.is_empty()
-        {
+        let is_unknown = self.scatter.is_some() || self.is_pass_through;
+        if is_unknown || self.data_type == DataType::Bytes || self.graph_shape.is_empty() {
             return None;
         }
         let mut shape = self.graph_shape.clone();

@@ -6,10 +6,12 @@
 
 use std::collections::BTreeSet;
 
-use tritongw_config::ModelConfig;
-use tritongw_types::{CName, DataType, Error, Result, Shape};
+use tritongw_config::{BatchInputKind, ModelConfig, ModelInput, ModelOutput};
+use tritongw_engine::batch_io::scatter_shape;
+use tritongw_types::{CName, DataType, Error, Result, Shape, WILDCARD_DIM};
 
 use crate::ort::{ElementType, Session, TensorInfo};
+use crate::plan::Scatter;
 
 /// Tensors of a graph.
 #[derive(Debug)]
@@ -48,18 +50,18 @@ impl Signature {
     /// # Errors
     /// The first difference, in Triton's words.
     pub(crate) fn check(&self, config: &ModelConfig) -> Result<()> {
-        check_supported(config)?;
+        check_accelerators(config)?;
         self.check_inputs(config)?;
+        self.check_batch_inputs(config)?;
         self.check_outputs(config)
     }
 
     fn check_inputs(&self, config: &ModelConfig) -> Result<()> {
         let model = &config.name;
-        let expected = config
-            .inputs
-            .iter()
-            .filter(|input| !input.is_optional)
-            .count();
+        let required = config.inputs.iter().filter(|input| !input.is_optional);
+        let batch_inputs = config.batch_inputs.iter();
+        let made: usize = batch_inputs.map(|io| io.target_names.len()).sum();
+        let expected = required.count() + made;
         if self.inputs.len() != expected {
             return Err(Error::invalid_arg(format!(
                 "unable to load model '{model}', configuration expects {expected} inputs, model \
@@ -75,13 +77,7 @@ impl Signature {
                     input.name
                 )));
             }
-            let Some(info) = self.input(&input.name) else {
-                let allowed = names(self.inputs.iter().chain(&self.initializers));
-                return Err(Error::invalid_arg(format!(
-                    "unexpected inference input '{}', allowed inputs are: {allowed}",
-                    input.name
-                )));
-            };
+            let info = self.known_input(&input.name)?;
             let tensor = ConfiguredTensor {
                 model,
                 direction: "input",
@@ -91,9 +87,56 @@ impl Signature {
                 is_batching: config.max_batch_size > 0,
             };
             tensor.check_data_type(info.element_type)?;
+            if input.allow_ragged_batch {
+                check_ragged(model, input, &info.dims)?;
+                continue;
+            }
             tensor.check_dims(&info.dims, |of_model, of_config| {
                 of_model == -1 || of_model == of_config
             })?;
+        }
+        Ok(())
+    }
+
+    /// Returns an input that the configuration names.
+    fn known_input(&self, name: &CName) -> Result<&TensorInfo> {
+        self.input(name).ok_or_else(|| {
+            let allowed = names(self.inputs.iter().chain(&self.initializers));
+            Error::invalid_arg(format!(
+                "unexpected inference input '{name}', allowed inputs are: {allowed}"
+            ))
+        })
+    }
+
+    /// Checks what Triton leaves to the first execution: that inputs made for each batch are the
+    /// model's (M040-M045).
+    fn check_batch_inputs(&self, config: &ModelConfig) -> Result<()> {
+        let model = &config.name;
+        for batch_input in &config.batch_inputs {
+            let rank = match batch_input.kind {
+                BatchInputKind::ItemShape => 2,
+                _ => 1,
+            };
+            for name in &batch_input.target_names {
+                let info = self.known_input(name)?;
+                let tensor = ConfiguredTensor {
+                    model,
+                    direction: "batch input",
+                    name,
+                    data_type: batch_input.data_type,
+                    dims: &Shape::default(),
+                    is_batching: config.max_batch_size > 0,
+                };
+                tensor.check_data_type(info.element_type)?;
+                if info.dims.len() != rank {
+                    return Err(Error::invalid_arg(format!(
+                        "model '{model}', tensor '{name}': the model expects {} dimensions (shape \
+                         {}) but the batch input has {rank}",
+                        info.dims.len(),
+                        info.dims
+                    )));
+                }
+            }
         }
         Ok(())
     }
@@ -116,7 +159,10 @@ impl Signature {
                 is_batching: config.max_batch_size > 0,
             };
             tensor.check_data_type(info.element_type)?;
-            tensor.check_dims(&info.dims, |of_model, of_config| of_model == of_config)?;
+            // The shape of an output that is divided is that of its parts.
+            if !check_scatter(config, output)? {
+                tensor.check_dims(&info.dims, |of_model, of_config| of_model == of_config)?;
+            }
         }
         Ok(())
     }
@@ -211,21 +257,48 @@ impl ConfiguredTensor<'_> {
     }
 }
 
-/// Refuses what needs more than tensors of equal shapes laid end to end.
-fn check_supported(config: &ModelConfig) -> Result<()> {
-    let feature = if !config.batch_inputs.is_empty() {
-        "batch_input"
-    } else if !config.batch_outputs.is_empty() {
-        "batch_output"
-    } else if config.inputs.iter().any(|input| input.allow_ragged_batch) {
-        "allow_ragged_batch"
-    } else {
-        return check_accelerators(config);
-    };
-    let model = &config.name;
-    Err(Error::unsupported(format!(
-        "unable to load model '{model}', the onnxruntime backend does not support '{feature}'"
+fn check_ragged(model: &CName, input: &ModelInput, of_model: &Shape) -> Result<()> {
+    let unable = format!(
+        "unable to load model '{model}', configuration expects model provides input with shape \
+         [-1]"
+    );
+    let name = &input.name;
+    if input.is_optional {
+        return Err(Error::invalid_arg(format!(
+            "{unable} for ragged input '{name}', which is not supported for optional input"
+        )));
+    }
+    if of_model[..] == [WILDCARD_DIM] {
+        return Ok(());
+    }
+    // Two spaces, as Triton has them.
+    Err(Error::invalid_arg(format!(
+        "{unable}  for ragged input '{name}', model provides {of_model}"
     )))
+}
+
+/// Returns whether an output is divided by the shapes of an input (M046), if that is possible.
+fn check_scatter(config: &ModelConfig, output: &ModelOutput) -> Result<bool> {
+    let Some(scatter) = Scatter::of(config, output) else {
+        return Ok(false);
+    };
+    let source = &scatter.config.source_input;
+    let shape = config.input(source).map(|input| {
+        let mut shape = input.reshape.as_ref().unwrap_or(&input.dims).clone();
+        if config.max_batch_size > 0 {
+            shape.push_front(WILDCARD_DIM);
+        }
+        shape
+    });
+    let shape = shape.unwrap_or_default();
+    match scatter_shape(&scatter.dims, &shape) {
+        Some(_) => Ok(true),
+        None => Err(Error::invalid_arg(format!(
+            "unable to load model '{}', batch output '{}' with shape {} has a variable dimension \
+             where source input '{source}' with shape {shape} has none",
+            config.name, output.name, scatter.dims
+        ))),
+    }
 }
 
 fn check_accelerators(config: &ModelConfig) -> Result<()> {

@@ -190,6 +190,86 @@ def sequence() -> onnx.ModelProto:
     )
 
 
+def ragged() -> onnx.ModelProto:
+    """Tell of requests that lie end to end in X, from what the other inputs say.
+
+    DOUBLED is X times two, TOTAL the sum of each request, and FACTS a row for each request: its
+    element count, end, start, the largest count of the batch, and its shape twice.
+    """
+    floats, ints = TensorProto.FLOAT, TensorProto.INT32
+
+    def cast(name: str, to: int) -> onnx.NodeProto:
+        return helper.make_node("Cast", [name], [f"{name}_{to}"], to=to)
+
+    def column(name: str) -> onnx.NodeProto:
+        return helper.make_node("Reshape", [name, "as_column"], [f"{name}_column"])
+
+    return model(
+        [
+            helper.make_node("Mul", ["X", "two"], ["DOUBLED"]),
+            helper.make_node("CumSum", ["X", "axis"], ["running"]),
+            helper.make_node("Concat", ["zero", "running"], ["sums"], axis=0),
+            helper.make_node("Slice", ["STARTS", "first", "last"], ["starts"]),
+            helper.make_node("Gather", ["sums", "ENDS"], ["to_end"]),
+            helper.make_node("Gather", ["sums", "starts"], ["to_start"]),
+            helper.make_node("Sub", ["to_end", "to_start"], ["TOTAL"]),
+            cast("COUNT", ints),
+            helper.make_node("Shape", ["LARGEST"], ["largest"]),
+            cast("largest", ints),
+            helper.make_node("Shape", ["ENDS"], ["requests"]),
+            helper.make_node("Expand", [f"largest_{ints}", "requests"], ["widths"]),
+            *[column(name) for name in [f"COUNT_{ints}", "ENDS", "starts", "widths"]],
+            helper.make_node("Shape", ["SHAPES"], ["rows_and_rank"]),
+            helper.make_node("Reshape", ["FLAT", "rows_and_rank"], ["flat_rows"]),
+            helper.make_node(
+                "Concat",
+                [
+                    f"COUNT_{ints}_column",
+                    "ENDS_column",
+                    "starts_column",
+                    "widths_column",
+                    "SHAPES",
+                    "flat_rows",
+                ],
+                ["FACTS"],
+                axis=1,
+            ),
+        ],
+        [
+            value("X", floats, ["elements"]),
+            value("COUNT", floats, ["requests"]),
+            value("ENDS", ints, ["requests"]),
+            value("STARTS", ints, ["starts"]),
+            value("LARGEST", floats, ["largest"]),
+            value("SHAPES", ints, ["rows", "rank"]),
+            value("FLAT", ints, ["flat"]),
+        ],
+        [
+            value("DOUBLED", floats, ["elements"]),
+            value("TOTAL", floats, ["requests"]),
+            value("FACTS", ints, ["requests", "facts"]),
+        ],
+        [
+            numpy_helper.from_array(np.array(2, dtype=np.float32), "two"),
+            numpy_helper.from_array(np.array([0], dtype=np.float32), "zero"),
+            numpy_helper.from_array(np.array(0, dtype=np.int64), "axis"),
+            numpy_helper.from_array(np.array([0], dtype=np.int64), "first"),
+            numpy_helper.from_array(np.array([-1], dtype=np.int64), "last"),
+            numpy_helper.from_array(np.array([-1, 1], dtype=np.int64), "as_column"),
+        ],
+    )
+
+
+def flat_strings() -> onnx.ModelProto:
+    """Strings in one dimension, whoever they belong to."""
+    strings = TensorProto.STRING
+    return model(
+        [helper.make_node("Identity", ["IN"], ["OUT"])],
+        [value("IN", strings, ["n"])],
+        [value("OUT", strings, ["n"])],
+    )
+
+
 def external() -> onnx.ModelProto:
     """Its one weight lies in a file of its own, beside the model."""
     floats = TensorProto.FLOAT
@@ -217,6 +297,8 @@ MODELS: tuple[Callable[[], onnx.ModelProto], ...] = (
     gather,
     bfloat16,
     sequence,
+    ragged,
+    flat_strings,
     external,
 )
 
