@@ -109,7 +109,8 @@ class H2load:
         log.unlink(missing_ok=True)
         url = f"http://{endpoints.grpc}/inference.GRPCInferenceService/{self.method}"
         command = [
-            *("h2load", "-t1", f"-c{load.concurrency}", "-m1", f"-D{load.duration_s}"),
+            *("h2load", f"-t{min(2, load.concurrency)}", f"-c{load.concurrency}", "-m1"),
+            f"-D{load.duration_s}",
             *("-H", "content-type: application/grpc", "-H", "te: trailers"),
             *("-d", str(frame), f"--log-file={log}", url),
         ]

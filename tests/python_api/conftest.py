@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 # Models whose tensors are numbers; those of the others are texts.
-NUMERIC = ("numbers", "places")
+NUMERIC = ("numbers", "places", "returns", "decoupled_returns")
 
 
 @pytest.fixture(scope="session")

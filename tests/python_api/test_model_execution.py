@@ -4,9 +4,12 @@
 from __future__ import annotations
 
 import array
+import contextlib
 import json
 import os
 import re
+import urllib.request
+from pathlib import Path
 
 import pytest
 from python_api_support import Server, numbers_input
@@ -231,6 +234,36 @@ def test_large_input_lies_where_the_socket_was_read_to(
     assert is_received
     assert 0 < offset < 512
     assert offset % 64 == 0
+
+
+def test_input_that_is_returned_is_sent_from_where_it_lies(server: Server, host: str) -> None:
+    before = pages_of_outputs(server)
+    values = array.array("f", range(4 << 20)).tobytes()
+    assert server.infer_binary(f"returns_{host}", values, padding=0) == values[4:]
+    written = [pages - before.get(slab, 0) for slab, pages in pages_of_outputs(server).items()]
+    assert max(written, default=0) < len(values)
+
+
+def pages_of_outputs(server: Server) -> dict[int, int]:
+    """Return by inode how many bytes of the memory for large outputs of each worker are in use."""
+    found = {}
+    for descriptor in Path(f"/proc/{server.process.pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            if "memfd:tritongw-outputs" in str(descriptor.readlink()):
+                status = descriptor.stat()
+                found[status.st_ino] = status.st_blocks * 512
+    assert found
+    return found
+
+
+def test_input_that_is_sent_and_changed_is_copied_before(server: Server, host: str) -> None:
+    values = [float(number) for number in range(40_000)]
+    body = json.dumps({"INPUT": values}).encode()
+    head = server.url + f"/v2/models/decoupled_returns_{host}/generate_stream"
+    with urllib.request.urlopen(urllib.request.Request(head, body), timeout=30) as reply:
+        events = [line for line in reply.read().split(b"\n\n") if line]
+    answers = [json.loads(event.removeprefix(b"data: "))["OUTPUT"] for event in events]
+    assert answers == [[value + step for value in values] for step in (1, 2, 3)]
 
 
 def test_failure_to_initialize_fails_the_load_with_its_text(server: Server, host: str) -> None:

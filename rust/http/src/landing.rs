@@ -16,8 +16,12 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tritongw_engine::buffer::RequestBuffer;
 use tritongw_types::{Error, Result};
 
-/// Bytes read at once at most: hyper clears as many of its own, which is cheap only in the cache.
-const STEP: usize = 128 << 10;
+/// Bytes read from the socket at once at most: few calls, and other connections are not kept
+/// waiting.
+const STEP: usize = 256 << 10;
+/// Bytes hyper is told of at once at most: it clears as many of its own, which is cheap only in
+/// the cache.
+const TOLD: usize = 32 << 10;
 
 /// Where the body that a connection brings is to go. Shared by the connection's stream and the
 /// request it brings, which run on one task.
@@ -27,11 +31,14 @@ pub(crate) struct Landing {
     ground: Mutex<Option<Ground>>,
 }
 
+/// Of the buffer, `..taken` has come back from hyper, `..told` hyper knows of, `..filled` is read.
 struct Ground {
     buffer: Box<dyn RequestBuffer>,
     filled: usize,
-    /// Bytes that lie in the buffer and of which hyper has not spoken yet.
-    unclaimed: usize,
+    told: usize,
+    taken: usize,
+    /// Nobody waits for the body any more; hyper is still to be told of what was read of it.
+    is_left: bool,
 }
 
 impl Landing {
@@ -40,7 +47,9 @@ impl Landing {
         *self.ground.lock() = Some(Ground {
             buffer,
             filled: 0,
-            unclaimed: 0,
+            told: 0,
+            taken: 0,
+            is_left: false,
         });
         self.is_open.store(true, Ordering::Relaxed);
         OpenLanding(self)
@@ -53,14 +62,24 @@ impl Landing {
         context: &mut Context<'_>,
         hyper: &mut ReadBuf<'_>,
     ) -> Poll<IoResult<()>> {
-        if self.is_open.load(Ordering::Relaxed)
-            && let Some(ground) = self.ground.lock().as_mut()
-            && let room = ground.room().min(hyper.remaining()).min(STEP)
-            && room > 0
-        {
-            return ground.poll_read(socket.as_mut(), context, hyper, room);
+        if self.is_open.load(Ordering::Relaxed) {
+            let mut ground = self.ground.lock();
+            if let Some(open) = ground.as_mut()
+                && open.has_more()
+            {
+                let poll = open.poll_read(socket.as_mut(), context, hyper);
+                if open.is_left && open.told == open.filled {
+                    self.close(&mut ground);
+                }
+                return poll;
+            }
         }
         socket.poll_read(context, hyper)
+    }
+
+    fn close(&self, ground: &mut Option<Ground>) {
+        *ground = None;
+        self.is_open.store(false, Ordering::Relaxed);
     }
 }
 
@@ -77,35 +96,39 @@ impl Ground {
         self.buffer.as_mut_slice().len() - self.filled
     }
 
+    fn has_more(&mut self) -> bool {
+        self.told < self.filled || (self.room() > 0 && !self.is_left)
+    }
+
     fn poll_read(
         &mut self,
         socket: Pin<&mut impl AsyncRead>,
         context: &mut Context<'_>,
         hyper: &mut ReadBuf<'_>,
-        room: usize,
     ) -> Poll<IoResult<()>> {
-        let target = &mut self.buffer.as_mut_slice()[self.filled..self.filled + room];
-        let mut target = ReadBuf::new(target);
-        ready!(socket.poll_read(context, &mut target))?;
-        let count = target.filled().len();
-        self.filled += count;
-        self.unclaimed += count;
+        if self.told == self.filled {
+            let end = self.filled + self.room().min(STEP);
+            let mut target = ReadBuf::new(&mut self.buffer.as_mut_slice()[self.filled..end]);
+            ready!(socket.poll_read(context, &mut target))?;
+            self.filled += target.filled().len();
+        }
+        let count = (self.filled - self.told).min(hyper.remaining()).min(TOLD);
+        self.told += count;
         hyper.initialize_unfilled_to(count);
         hyper.advance(count);
         Poll::Ready(Ok(()))
     }
 
     fn take(&mut self, piece: &Bytes) -> Option<()> {
-        if self.unclaimed > 0 {
-            self.unclaimed = self.unclaimed.checked_sub(piece.len())?;
-            return Some(());
+        let end = self.taken.checked_add(piece.len())?;
+        if self.taken == self.told {
+            // hyper had it before the landing was open: it came together with the head.
+            let target = self.buffer.as_mut_slice().get_mut(self.taken..end)?;
+            target.copy_from_slice(piece);
+            (self.filled, self.told) = (end, end);
         }
-        // hyper had it before the landing was open: it came together with the head.
-        let end = self.filled.checked_add(piece.len())?;
-        let target = self.buffer.as_mut_slice().get_mut(self.filled..end)?;
-        target.copy_from_slice(piece);
-        self.filled = end;
-        Some(())
+        self.taken = end;
+        (end <= self.told).then_some(())
     }
 }
 
@@ -126,15 +149,22 @@ impl OpenLanding<'_> {
 
     /// Returns the body, if all of it is there.
     pub(crate) fn finish(self) -> Option<Bytes> {
-        let mut ground = self.0.ground.lock().take()?;
-        (ground.room() == 0 && ground.unclaimed == 0).then(|| ground.buffer.freeze())
+        let mut ground = self.0.ground.lock();
+        let is_whole = |ground: &mut Ground| ground.room() == 0 && ground.taken == ground.filled;
+        let whole = ground.take_if(is_whole)?;
+        Some(whole.buffer.freeze())
     }
 }
 
 impl Drop for OpenLanding<'_> {
     fn drop(&mut self) {
-        self.0.is_open.store(false, Ordering::Relaxed);
-        *self.0.ground.lock() = None;
+        let mut ground = self.0.ground.lock();
+        if let Some(ground) = ground.as_mut().filter(|ground| ground.told < ground.filled) {
+            // Otherwise hyper would take the next bytes of the socket for the rest of the body.
+            ground.is_left = true;
+            return;
+        }
+        self.0.close(&mut ground);
     }
 }
 
@@ -192,6 +222,26 @@ mod tests {
             .expect("in order");
         assert_eq!(open.finish(), None);
         assert_eq!(read(&landing, &mut Cursor::new(b"x"), 8), b"x");
+    }
+
+    #[test]
+    fn what_was_read_ahead_of_a_body_given_up_is_told_all_the_same() {
+        let data = vec![b'b'; TOLD + 1];
+        let (landing, mut socket) = (Landing::default(), Cursor::new(&data[..]));
+        let open = landing.open(Box::new(Heap(vec![0; 2 * TOLD])));
+        assert_eq!(read(&landing, &mut socket, 2 * TOLD).len(), TOLD);
+        drop(open);
+        assert_eq!(
+            read(&landing, &mut socket, 2 * TOLD).len(),
+            1,
+            "read before"
+        );
+        let mut next = Cursor::new(&b"next"[..]);
+        assert_eq!(
+            read(&landing, &mut next, 8),
+            b"next",
+            "the landing is closed"
+        );
     }
 
     #[test]

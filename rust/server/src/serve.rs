@@ -3,6 +3,7 @@
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::num::NonZero;
 use std::sync::Arc;
 
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -206,7 +207,8 @@ impl Doors {
 }
 
 /// Returns how many network threads are of use: they never wait, and what models compute needs
-/// cores too. On few cores a second one costs more wake-ups than it takes work off the first.
+/// cores too. One alone would be busy for a whole core with bodies of many megabytes.
 fn most_network_threads() -> usize {
-    std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2))
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    cores.div_ceil(2).max(2).min(cores)
 }

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 # How long a server that has died may take until the system says so.
 _DEATH_S = 1.0
-_START_S = 90
+_START_S = 300
 _HAPPY_ATTEMPTS = 2
 
 

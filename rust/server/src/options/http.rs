@@ -39,7 +39,7 @@ pub(crate) struct HttpArgs {
     #[arg(long, value_name = "string")]
     http_header_forward_pattern: Option<String>,
 
-    /// Network threads of the HTTP service; never more than for half of the cores.
+    /// Network threads of the HTTP service; two, or as many as half of the cores, at most.
     #[arg(long, default_value = "8", value_name = "integer", value_parser = value::integer::<u32>)]
     http_thread_count: u32,
 

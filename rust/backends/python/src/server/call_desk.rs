@@ -4,13 +4,14 @@
 //! **Invariant:** nothing in here waits. A response that finds no room in the ring is kept, and how
 //! many there may be is bounded by what called models are told of their caller's room.
 
-use std::any::Any;
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 use smallvec::SmallVec;
+use tritongw_engine::buffer::OutputBuffer;
 use tritongw_engine::{
     CallOrigin, InferenceResponse, InputTensor, ModelCaller, Responder, ResponseFlags,
     ResponseSink, Resume,
@@ -24,13 +25,22 @@ use super::slab_allocator::SlabAllocator;
 use crate::shared::call_message::ControlOrder;
 use crate::shared::channel::{INLINE_LIMIT, PAYLOAD_LIMIT, ReplyChannel};
 use crate::shared::descriptor::{Descriptor, FrameKind};
-use crate::shared::message::{TensorSource, write_response, write_tensor};
+use crate::shared::message::{SlabRange, TensorSource, write_response, write_tensor};
 use crate::shared::ring::{Producer, RingError};
 use crate::shared::wake::Waker;
 use crate::shared::wire::Writer;
 
 /// What keeps the outputs of a response where the worker reads them.
-type HeldOutputs = SmallVec<[Box<dyn Any + Send + Sync>; 1]>;
+type HeldOutputs = SmallVec<[Bytes; 1]>;
+
+/// An output of a called model in host memory.
+struct HeldOutput(OutputBuffer);
+
+impl AsRef<[u8]> for HeldOutput {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_slice().unwrap_or_default()
+    }
+}
 
 /// The calls of one worker.
 pub(crate) struct CallDesk {
@@ -161,6 +171,13 @@ impl CallDesk {
         drop(held); // After the lock: memory is given back to the system here.
     }
 
+    /// Returns the part of a response that lies at `range`; `None` if the worker holds none there.
+    pub(crate) fn passed_output(&self, range: SlabRange) -> Option<Bytes> {
+        let calls = self.calls.lock();
+        let mut held = calls.held.values();
+        held.find_map(|pieces| self.slab.part_of(pieces, range))
+    }
+
     /// Sends what was kept, as far as there is room.
     pub(crate) fn send_kept(&self) {
         let mut ring = self.ring.lock();
@@ -266,7 +283,7 @@ impl CallDesk {
                 Some(range) => TensorSource::Slab(range),
                 None => {
                     let (range, block) = self.slab.copy_in(data)?;
-                    held.push(Box::new(block));
+                    held.push(block);
                     TensorSource::Slab(range)
                 }
             };
@@ -276,7 +293,7 @@ impl CallDesk {
                 && range.is_some()
                 && let Some(buffer) = buffer
             {
-                held.push(Box::new(buffer));
+                held.push(Bytes::from_owner(HeldOutput(buffer)));
             }
         }
         Ok(())
@@ -286,7 +303,7 @@ impl CallDesk {
         if payload.len() > PAYLOAD_LIMIT {
             match self.slab.copy_in(&payload) {
                 Ok((range, body)) => {
-                    held.push(Box::new(body));
+                    held.push(body);
                     (descriptor.body_offset, descriptor.body_size) =
                         (range.offset, range.byte_size);
                     payload.clear();

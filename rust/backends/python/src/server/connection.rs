@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::ThreadId;
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 use tritongw_config::ModelConfig;
 use tritongw_engine::batch::Batch;
@@ -20,6 +21,7 @@ use super::open_batch::{BatchKind, ComputeSpan, OpenBatch};
 use crate::host::ModelTraits;
 use crate::shared::channel::{MAX_WAITING_BATCHES, PAYLOAD_LIMIT};
 use crate::shared::descriptor::{Descriptor, FrameKind};
+use crate::shared::message::SlabRange;
 use crate::shared::ring::{Producer, RingError};
 use crate::shared::wake::Waker;
 
@@ -229,6 +231,18 @@ impl Connection {
     /// Returns whether a batch of that id was ever sent.
     pub(crate) fn was_sent(&self, id: u64) -> bool {
         (1..=self.underway.lock().last_id).contains(&id)
+    }
+
+    /// Returns the part of a batch's inputs that lies at `range` of `slab`; `None` if it is not of
+    /// that batch, or the worker has let go of them.
+    pub(crate) fn passed_input(
+        &self,
+        id: u64,
+        slab: &InputSlab,
+        range: SlabRange,
+    ) -> Option<Bytes> {
+        let underway = self.underway.lock();
+        slab.part_of(&underway.batches.get(&id)?.held, range)
     }
 
     /// Lets go of the inputs of a batch: the worker has.

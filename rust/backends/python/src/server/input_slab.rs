@@ -100,6 +100,16 @@ impl InputSlab {
         })
     }
 
+    /// Returns the part of `pieces` that lies at `range`; `None` if none of them reaches over it.
+    pub(crate) fn part_of(&self, pieces: &[Bytes], range: SlabRange) -> Option<Bytes> {
+        pieces.iter().find_map(|piece| {
+            let begin = range.offset.checked_sub(self.range_of(piece)?.offset)?;
+            let begin = usize::try_from(begin).ok()?;
+            let end = begin.checked_add(usize::try_from(range.byte_size).ok()?)?;
+            (end <= piece.len()).then(|| piece.slice(begin..end))
+        })
+    }
+
     /// Returns `data` as memory that a model in this process may write to, if it lies in the slab.
     pub(crate) fn tensor_memory(&self, data: &Bytes) -> Option<TensorMemory> {
         let offset = self.memory().offset_of(data)?;
@@ -180,6 +190,36 @@ mod tests {
                 "{head_length}"
             );
         }
+    }
+
+    #[test]
+    fn parts_are_taken_of_pieces_that_reach_over_them() {
+        let slab = InputSlab::new(4 * PAGE_SIZE).expect("memory");
+        let (first, one) = slab.copy_in(&[1; 100]).expect("room");
+        let (second, two) = slab.copy_in(&[2; 100]).expect("room");
+        let part = |pieces: &[Bytes], offset, byte_size| {
+            let range = SlabRange {
+                offset,
+                byte_size,
+                slot: 0,
+            };
+            slab.part_of(pieces, range)
+        };
+        let both = [one.clone(), two];
+        assert_eq!(part(&both, first.offset, 100), Some(one));
+        let middle = part(&both, second.offset + 40, 20).expect("inside");
+        assert_eq!(
+            slab.range_of(&middle).map(|range| range.offset),
+            Some(second.offset + 40)
+        );
+        assert_eq!(
+            part(&both[..1], second.offset, 100),
+            None,
+            "of another batch"
+        );
+        assert_eq!(part(&both, second.offset + 1, 100), None, "too long");
+        assert_eq!(part(&both, u64::MAX, 1), None);
+        assert_eq!(part(&both, first.offset, u64::MAX), None);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use tritongw_engine::{
 };
 use tritongw_types::{Error, Result};
 
-use super::outputs::check_size;
+use super::outputs::{check_size, part_of_inputs};
 use crate::host::{HostResponse, OutputData};
 
 /// When the model computed, by the host's word.
@@ -97,7 +97,7 @@ impl OpenBatch {
         let timings = self.timings(span);
         self.count(&request, &timings);
         let output_start_ns = monotonic_ns();
-        let filled = fill(request.responder().new_response(), response);
+        let filled = fill(request.responder().new_response(), response, Some(&request));
         if self.kind.is_decoupled {
             let outcome = outcome(&filled);
             self.count_response(index, request.responder(), outcome, output_start_ns, span);
@@ -124,7 +124,7 @@ impl OpenBatch {
             return Ok(());
         };
         let output_start_ns = monotonic_ns();
-        let filled = fill(responder.new_response(), response);
+        let filled = fill(responder.new_response(), response, None);
         self.count_response(index, &responder, outcome(&filled), output_start_ns, span);
         let response = filled.unwrap_or_else(|error| {
             let mut response = responder.new_response();
@@ -308,9 +308,12 @@ fn outcome(filled: &Result<Box<InferenceResponse>>) -> ResponseOutcome {
 }
 
 /// Moves what the model answered into the engine's response, in memory of the request's door.
+/// Fills a response; inputs of the request that is `answered` for good are handed on where they
+/// lie.
 fn fill(
     mut target: Box<InferenceResponse>,
     source: &HostResponse<'_>,
+    answered: Option<&InferenceRequest>,
 ) -> Result<Box<InferenceResponse>> {
     for parameter in &source.parameters {
         target.add_parameter(&parameter.name, parameter.value.clone());
@@ -324,14 +327,17 @@ fn fill(
         check_size(output.data_type, &output.shape, data)
             .map_err(|what| Error::internal(format!("output '{}': {what}", output.name)))?;
         let (name, data_type, shape) = (output.name, output.data_type, output.shape.clone());
-        match &output.data {
-            OutputData::Owned(data) => {
-                target.add_output_bytes(name, data_type, shape, data.clone())?;
-            }
+        let owned = match &output.data {
+            OutputData::Owned(data) => Some(data.clone()),
             OutputData::Borrowed(data) => {
-                let memory = target.add_output_buffer(name, data_type, shape, data.len())?;
-                memory.copy_from_slice(data);
+                answered.and_then(|request| part_of_inputs(request, data_type, data))
             }
+        };
+        if let Some(data) = owned {
+            target.add_output_bytes(name, data_type, shape, data)?;
+        } else {
+            let memory = target.add_output_buffer(name, data_type, shape, data.len())?;
+            memory.copy_from_slice(data);
         }
     }
     Ok(target)

@@ -3,6 +3,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
+use tritongw_engine::InferenceRequest;
+use tritongw_engine::buffer::InputBuffer;
 use tritongw_types::{DataType, Shape, byte_size, bytes_element_count};
 
 use crate::host::OutputData;
@@ -66,13 +68,50 @@ impl OutputSlab {
     /// Returns an output's data; `None` if it does not lie in the slab.
     pub(crate) fn output(&self, data_type: DataType, range: SlabRange) -> Option<OutputData<'_>> {
         let block = self.block(range)?;
-        // Copied where the contents matter to the server: a worker that still writes could change
-        // the lengths of BYTES elements after they were checked.
-        if data_type == DataType::Bytes || block.as_ref().len() < ADOPT_LIMIT {
-            return Some(OutputData::Owned(Bytes::copy_from_slice(block.as_ref())));
-        }
-        Some(OutputData::Owned(Bytes::from_owner(block)))
+        Some(if is_adopted(data_type, block.as_ref().len()) {
+            OutputData::Owned(Bytes::from_owner(block))
+        } else {
+            OutputData::Owned(Bytes::copy_from_slice(block.as_ref()))
+        })
     }
+}
+
+/// Returns an output's data that lies in memory a worker may write to.
+pub(crate) fn adopted(data_type: DataType, data: Bytes) -> OutputData<'static> {
+    OutputData::Owned(if is_adopted(data_type, data.len()) {
+        data
+    } else {
+        Bytes::copy_from_slice(&data)
+    })
+}
+
+/// Returns the part of a request's inputs that `data` is, for a model that answers with what it
+/// got; `None` if `data` lies elsewhere, or has to be copied.
+pub(crate) fn part_of_inputs(
+    request: &InferenceRequest,
+    data_type: DataType,
+    data: &[u8],
+) -> Option<Bytes> {
+    if !is_adopted(data_type, data.len()) {
+        return None;
+    }
+    let buffers = request.inputs().flat_map(|input| &input.data);
+    buffers
+        .filter_map(|buffer| match buffer {
+            InputBuffer::Host(memory) => Some(memory),
+            InputBuffer::Device { .. } => None,
+        })
+        .find_map(|memory| {
+            let begin = (data.as_ptr() as usize).checked_sub(memory.as_ptr() as usize)?;
+            let end = begin.checked_add(data.len())?;
+            (end <= memory.len()).then(|| memory.slice(begin..end))
+        })
+}
+
+/// Returns whether an output is handed out where it lies. Copied is what matters to the server: a
+/// worker that still writes could change the lengths of BYTES elements after they were checked.
+fn is_adopted(data_type: DataType, byte_size: usize) -> bool {
+    data_type != DataType::Bytes && byte_size >= ADOPT_LIMIT
 }
 
 /// Checks that data has the size that type and shape ask for; the text says what is wrong.

@@ -11,8 +11,9 @@ use tritongw_types::Error;
 use super::call_desk::CallDesk;
 use super::call_request::CallSpec;
 use super::connection::Connection;
+use super::input_slab::InputSlab;
 use super::open_batch::{ComputeSpan, OpenBatch};
-use super::outputs::OutputSlab;
+use super::outputs::{OutputSlab, adopted};
 use crate::host::{HostOutput, HostResponse, OutputData};
 use crate::shared::call_message::{read_call, read_control};
 use crate::shared::descriptor::{Descriptor, FrameKind};
@@ -29,6 +30,7 @@ pub(crate) struct Receiver {
     pub(crate) responses: Consumer,
     pub(crate) sleeper: Sleeper,
     pub(crate) outputs: OutputSlab,
+    pub(crate) inputs: Arc<InputSlab>,
     /// When the worker had finished its last batch, by its word; 0 before the first, and where
     /// batches overlap.
     pub(crate) free_ns: Cell<u64>,
@@ -107,7 +109,7 @@ impl Receiver {
         self.take_body(descriptor, payload)?;
         let response = match payload.as_slice() {
             [] => None,
-            payload => Some(self.read(payload)?),
+            payload => Some(self.read(payload, descriptor.batch)?),
         };
         let Some(batch) = self.find(descriptor)? else {
             return Ok(());
@@ -148,7 +150,7 @@ impl Receiver {
         let head = read_call(&mut reader).ok_or_else(cut_short)?;
         let mut inputs = Vec::with_capacity(head.input_count);
         for _ in 0..head.input_count {
-            let input = self.read_output(&mut reader, payload)?;
+            let input = self.read_output(&mut reader, payload, head.batch)?;
             let data = match input.data {
                 OutputData::Owned(data) => data,
                 OutputData::Borrowed(data) => Bytes::copy_from_slice(data),
@@ -197,7 +199,7 @@ impl Receiver {
         Ok(batch)
     }
 
-    fn read<'a>(&'a self, payload: &'a [u8]) -> Result<HostResponse<'a>, Violation> {
+    fn read<'a>(&'a self, payload: &'a [u8], batch: u64) -> Result<HostResponse<'a>, Violation> {
         let cut_short = || "a response is cut short".to_owned();
         let mut reader = Reader::new(payload);
         let head = read_response(&mut reader).ok_or_else(cut_short)?;
@@ -207,17 +209,18 @@ impl Receiver {
             ..HostResponse::default()
         };
         for _ in 0..head.output_count {
-            let output = self.read_output(&mut reader, payload)?;
+            let output = self.read_output(&mut reader, payload, batch)?;
             response.outputs.push(output);
         }
         Ok(response)
     }
 
-    /// Reads a tensor that the worker sent.
+    /// Reads a tensor that the worker sent for a batch.
     fn read_output<'a>(
         &'a self,
         reader: &mut Reader<'a>,
         payload: &'a [u8],
+        batch: u64,
     ) -> Result<HostOutput<'a>, Violation> {
         let tensor = read_tensor(reader).ok_or("a tensor is cut short")?;
         let data = match tensor.place {
@@ -228,6 +231,12 @@ impl Receiver {
             TensorPlace::Slab(range) => {
                 let data = self.outputs.output(tensor.data_type, range);
                 data.ok_or("a tensor lies outside the slab")?
+            }
+            TensorPlace::Passed(range) => {
+                let input = self.connection.passed_input(batch, &self.inputs, range);
+                let data = input.or_else(|| self.calls.passed_output(range));
+                let data = data.ok_or("a tensor lies in nothing that the worker holds")?;
+                adopted(tensor.data_type, data)
             }
         };
         Ok(HostOutput {

@@ -184,6 +184,7 @@ impl Supervisor {
             responses: channel.responses,
             sleeper: channel.response_sleeper,
             outputs: OutputSlab::new(channel.output_slab, channel.release_flags),
+            inputs: Arc::clone(&self.input_slab),
             free_ns: Cell::new(0),
         };
         let killer = process.killer();

@@ -25,6 +25,9 @@ pub(crate) enum TensorPlace {
     },
     /// In the slab of the side that wrote the frame.
     Slab(SlabRange),
+    /// In the slab of the side that reads the frame: an input of the batch that the frame is about,
+    /// or an output of a called model. No slot.
+    Passed(SlabRange),
 }
 
 /// A range of a slab.
@@ -45,6 +48,8 @@ pub(crate) enum TensorSource<'a> {
     Inline(&'a [u8]),
     /// Data that lies in the slab already.
     Slab(SlabRange),
+    /// Data that the frame's reader has sent, handed on as it lies in its slab.
+    Passed(SlabRange),
 }
 
 /// A tensor as read from a payload.
@@ -74,11 +79,27 @@ pub(crate) fn write_tensor(
         }
         TensorSource::Slab(range) => {
             writer.u8(1);
-            writer.u64(range.offset);
-            writer.u64(range.byte_size);
-            writer.u32(range.slot);
+            write_range(writer, range);
+        }
+        TensorSource::Passed(range) => {
+            writer.u8(2);
+            write_range(writer, range);
         }
     }
+}
+
+fn write_range(writer: &mut Writer<'_>, range: SlabRange) {
+    writer.u64(range.offset);
+    writer.u64(range.byte_size);
+    writer.u32(range.slot);
+}
+
+fn read_range(reader: &mut Reader<'_>) -> Option<SlabRange> {
+    Some(SlabRange {
+        offset: reader.u64()?,
+        byte_size: reader.u64()?,
+        slot: reader.u32()?,
+    })
 }
 
 /// Reads a tensor.
@@ -94,14 +115,8 @@ pub(crate) fn read_tensor<'a>(reader: &mut Reader<'a>) -> Option<TensorHead<'a>>
                 byte_size: data.len(),
             }
         }
-        1 => {
-            let (offset, byte_size, slot) = (reader.u64()?, reader.u64()?, reader.u32()?);
-            TensorPlace::Slab(SlabRange {
-                offset,
-                byte_size,
-                slot,
-            })
-        }
+        1 => TensorPlace::Slab(read_range(reader)?),
+        2 => TensorPlace::Passed(read_range(reader)?),
         _ => return None,
     };
     Some(TensorHead {

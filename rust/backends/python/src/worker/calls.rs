@@ -235,6 +235,7 @@ impl WorkerCalls {
         let tensor = read_tensor(reader)?;
         let memory = match tensor.place {
             TensorPlace::Inline { offset, byte_size } => inline.slice(offset, byte_size)?,
+            TensorPlace::Passed(_) => return None,
             TensorPlace::Slab(range) => {
                 let owner: Arc<dyn Any + Send + Sync> = self.lease(descriptor, lease);
                 let offset = usize::try_from(range.offset).ok()?;

@@ -17,6 +17,7 @@ use crate::host::{BatchReply, HostCall, HostOutput, HostResponse, ModelControl};
 use crate::shared::call_message::{write_call, write_control};
 use crate::shared::channel::{INLINE_LIMIT, PAYLOAD_LIMIT};
 use crate::shared::descriptor::{Descriptor, FrameKind};
+use crate::shared::memory::SharedMemory;
 use crate::shared::message::{SlabRange, TensorSource, write_response, write_tensor};
 use crate::shared::ring::{Producer, RingError};
 use crate::shared::wake::Waker;
@@ -48,6 +49,7 @@ pub(super) struct Outbox {
 struct State {
     responses: Producer,
     outputs: WorkerOutputs,
+    inputs: Arc<SharedMemory>,
     scratch: Vec<u8>,
     gathering: Option<Gathering>,
 }
@@ -61,10 +63,16 @@ struct Gathering {
 }
 
 impl Outbox {
-    pub(super) fn new(responses: Producer, outputs: WorkerOutputs, waker: Waker) -> Self {
+    pub(super) fn new(
+        responses: Producer,
+        outputs: WorkerOutputs,
+        inputs: Arc<SharedMemory>,
+        waker: Waker,
+    ) -> Self {
         let state = State {
             responses,
             outputs,
+            inputs,
             scratch: Vec::new(),
             gathering: None,
         };
@@ -84,16 +92,22 @@ impl Outbox {
         let State {
             responses,
             outputs,
+            inputs,
             scratch,
             ..
         } = &mut *state;
         let mut taken = SmallVec::new();
+        // A model may go on writing to an input until it has answered the request.
+        let is_last = ResponseFlags(u32::from(descriptor.flags)).is_final();
+        let inputs = is_last.then_some(&**inputs);
         let written = match response {
             None => {
                 scratch.clear();
                 Ok(descriptor)
             }
-            Some(response) => write_body(response, descriptor, outputs, scratch, &mut taken),
+            Some(response) => {
+                write_body(response, descriptor, outputs, inputs, scratch, &mut taken)
+            }
         };
         written
             .and_then(|descriptor| push(responses, descriptor, scratch))
@@ -133,7 +147,7 @@ impl Outbox {
             write_call(writer, call);
             call.inputs
                 .iter()
-                .try_for_each(|input| write_output(writer, input, outputs, taken))
+                .try_for_each(|input| write_output(writer, input, outputs, None, taken))
         })
     }
 
@@ -206,11 +220,13 @@ impl Outbox {
     }
 }
 
-/// Writes a response's payload, and its large parts to the slab; `taken` are the ranges used.
+/// Writes a response's payload, and its large parts to the slab; `taken` are the ranges used. What
+/// lies in `inputs` is handed on from there.
 fn write_body(
     response: &HostResponse<'_>,
     mut descriptor: Descriptor,
     outputs: &mut WorkerOutputs,
+    inputs: Option<&SharedMemory>,
     scratch: &mut Vec<u8>,
     taken: &mut TakenRanges,
 ) -> Result<Descriptor> {
@@ -228,7 +244,7 @@ fn write_body(
         output_count,
     );
     for output in response.outputs.iter().take(output_count) {
-        write_output(&mut writer, output, outputs, taken)?;
+        write_output(&mut writer, output, outputs, inputs, taken)?;
     }
     move_body(&mut descriptor, outputs, scratch, taken)?;
     Ok(descriptor)
@@ -238,11 +254,18 @@ fn write_output(
     writer: &mut Writer<'_>,
     output: &HostOutput<'_>,
     outputs: &mut WorkerOutputs,
+    inputs: Option<&SharedMemory>,
     taken: &mut TakenRanges,
 ) -> Result<()> {
     let data = output.data.as_slice();
     let source = if data.len() <= INLINE_LIMIT {
         TensorSource::Inline(data)
+    } else if let Some(offset) = inputs.and_then(|inputs| inputs.offset_of(data)) {
+        TensorSource::Passed(SlabRange {
+            offset: offset as u64,
+            byte_size: data.len() as u64,
+            slot: 0,
+        })
     } else {
         let range = outputs.copy_in(data)?;
         taken.push(range);

@@ -149,6 +149,7 @@ impl WorkerSession {
         let outbox = Arc::new(Outbox::new(
             channel.responses,
             outputs,
+            Arc::clone(&channel.input_slab),
             channel.response_waker,
         ));
         let calls = WorkerCalls::new(
@@ -328,6 +329,7 @@ impl WorkerSession {
                 let byte_size = usize::try_from(range.byte_size).ok()?;
                 TensorMemory::shared(&self.input_slab, offset, byte_size, owner)?
             }
+            TensorPlace::Passed(_) => return None,
         };
         let expected = byte_size(tensor.data_type, &tensor.shape).ok()?;
         if expected.is_some_and(|expected| expected != memory.byte_size()) {
