@@ -78,10 +78,14 @@ impl fmt::Debug for Batch {
     }
 }
 
+type Freed = Box<dyn FnOnce() + Send + Sync>;
+
 /// Holds one slot of an instance; dropping it frees the slot and drives the scheduler.
 pub struct ExecutionPermit {
     scheduler: Arc<ModelScheduler>,
     instance: InstanceIndex,
+    // Told in the scheduler's place, where that did not give the slot.
+    freed: Option<Freed>,
     // Made by the first call to another model.
     hold: OnceLock<Arc<Hold>>,
 }
@@ -91,8 +95,20 @@ impl ExecutionPermit {
         Self {
             scheduler,
             instance,
+            freed: None,
             hold: OnceLock::new(),
         }
+    }
+
+    /// Holds an instance to which the scheduler gives nothing; `freed` is called at the end.
+    pub(crate) fn outside_of_schedule(
+        scheduler: Arc<ModelScheduler>,
+        instance: InstanceIndex,
+        freed: Freed,
+    ) -> Self {
+        let mut permit = Self::new(scheduler, instance);
+        permit.freed = Some(freed);
+        permit
     }
 
     /// Returns what calls to other models know of the slot.
@@ -107,7 +123,10 @@ impl Drop for ExecutionPermit {
         if let Some(hold) = self.hold.get() {
             hold.end();
         }
-        self.scheduler.complete(self.instance);
+        match self.freed.take() {
+            Some(freed) => freed(),
+            None => self.scheduler.complete(self.instance),
+        }
     }
 }
 

@@ -11,8 +11,10 @@ use tritongw_types::{Error, Result};
 
 use crate::backend::{Availability, BackendModel, InstanceContext, InstanceControl, ModelContext};
 use crate::instance::ModelInstance;
+use crate::loaded_model::LoadedModel;
 use crate::model_scheduler::ModelScheduler;
 use crate::retirement::Retirements;
+use crate::warmup::Warmup;
 
 /// What makes two instances of one model the same: everything of their group but its name and
 /// count (R061).
@@ -41,16 +43,23 @@ pub(crate) struct InstanceUpdate {
 }
 
 impl InstanceUpdate {
-    /// Makes the instances that `context`'s configuration asks for and `scheduler` has not; blocks
-    /// for as long as the backend takes.
+    /// Makes the instances that `context`'s configuration asks for and `loaded` has not, warmed
+    /// up; blocks for as long as the backend takes.
     pub(crate) fn prepare(
         context: &Arc<ModelContext>,
-        backend_model: &dyn BackendModel,
-        scheduler: &Arc<ModelScheduler>,
+        loaded: &LoadedModel,
+        warmup: &Warmup,
     ) -> Result<Self> {
+        let scheduler = loaded.scheduler();
         let (missing, removed) =
             match_instances(plan_instances(&context.config), scheduler.open_instances());
-        let created = create_instances(context, backend_model, scheduler, missing)?;
+        let maker = InstanceMaker {
+            context,
+            backend_model: &**loaded.backend_model(),
+            scheduler,
+            warmup,
+        };
+        let created = maker.create_all(missing)?;
         Ok(Self {
             scheduler: Arc::clone(scheduler),
             created,
@@ -150,62 +159,78 @@ fn host_policy(group: &InstanceGroup, device_id: i32) -> String {
     }
 }
 
-/// Makes all instances at once, each on its own load thread.
-fn create_instances(
-    context: &Arc<ModelContext>,
-    backend_model: &dyn BackendModel,
-    scheduler: &Arc<ModelScheduler>,
-    plans: Vec<InstancePlan>,
-) -> Result<Vec<(InstanceIndex, Arc<ModelInstance>)>> {
-    let reserved: Vec<_> = plans
-        .into_iter()
-        .map(|plan| (scheduler.reserve(), plan))
-        .collect();
-    let create = |(index, plan): &(InstanceIndex, InstancePlan)| {
+/// What it takes to make instances.
+struct InstanceMaker<'a> {
+    context: &'a Arc<ModelContext>,
+    backend_model: &'a dyn BackendModel,
+    scheduler: &'a Arc<ModelScheduler>,
+    warmup: &'a Warmup,
+}
+
+impl InstanceMaker<'_> {
+    /// Makes all instances at once, each on its own load thread.
+    fn create_all(
+        &self,
+        plans: Vec<InstancePlan>,
+    ) -> Result<Vec<(InstanceIndex, Arc<ModelInstance>)>> {
+        let reserved: Vec<_> = plans
+            .into_iter()
+            .map(|plan| (self.scheduler.reserve(), plan))
+            .collect();
+        let results: Vec<Result<_>> = std::thread::scope(|scope| {
+            let threads: Vec<_> = reserved
+                .iter()
+                .map(|(index, plan)| scope.spawn(move || self.create(*index, plan)))
+                .collect();
+            threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap_or_else(|_| Err(panicked())))
+                .collect()
+        });
+        let mut created = Vec::with_capacity(results.len());
+        let mut failure = None;
+        for ((index, _), result) in reserved.into_iter().zip(results) {
+            match result {
+                Ok(instance) => created.push((index, instance)),
+                Err(error) => {
+                    self.scheduler.free(index);
+                    failure = failure.or(Some(error));
+                }
+            }
+        }
+        let Some(error) = failure else {
+            return Ok(created);
+        };
+        for (index, instance) in created {
+            instance.stop();
+            self.scheduler.free(index);
+        }
+        Err(error)
+    }
+
+    /// Makes one instance and, unless it is never to run, warms it up.
+    fn create(&self, index: InstanceIndex, plan: &InstancePlan) -> Result<Arc<ModelInstance>> {
         let signature = &plan.signature;
         let instance = Arc::new(InstanceContext {
-            model: Arc::clone(context),
+            model: Arc::clone(self.context),
             name: plan.name.clone(),
             kind: signature.kind,
             device_id: signature.device_id,
             host_policy: signature.host_policy.clone(),
             control: Arc::new(Control {
-                scheduler: Arc::downgrade(scheduler),
-                index: *index,
+                scheduler: Arc::downgrade(self.scheduler),
+                index,
             }),
         });
-        let backend = backend_model.create_instance(&instance)?;
-        ModelInstance::start(plan.name.clone(), signature.clone(), backend)
-    };
-    let results: Vec<Result<_>> = std::thread::scope(|scope| {
-        let threads: Vec<_> = reserved
-            .iter()
-            .map(|reserved| scope.spawn(move || create(reserved)))
-            .collect();
-        threads
-            .into_iter()
-            .map(|thread| thread.join().unwrap_or_else(|_| Err(panicked())))
-            .collect()
-    });
-    let mut created = Vec::with_capacity(results.len());
-    let mut failure = None;
-    for ((index, _), result) in reserved.into_iter().zip(results) {
-        match result {
-            Ok(instance) => created.push((index, instance)),
-            Err(error) => {
-                scheduler.free(index);
-                failure = failure.or(Some(error));
-            }
+        let backend = self.backend_model.create_instance(&instance)?;
+        let instance = ModelInstance::start(plan.name.clone(), signature.clone(), backend)?;
+        if !signature.is_passive {
+            self.warmup
+                .run(&instance, self.scheduler, index)
+                .inspect_err(|_| instance.stop())?;
         }
+        Ok(instance)
     }
-    let Some(error) = failure else {
-        return Ok(created);
-    };
-    for (index, instance) in created {
-        instance.stop();
-        scheduler.free(index);
-    }
-    Err(error)
 }
 
 fn panicked() -> Error {

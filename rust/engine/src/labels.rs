@@ -8,6 +8,8 @@ use std::path::Path;
 use tritongw_config::{ModelConfig, ModelOutput};
 use tritongw_types::{CName, Error, Result};
 
+use crate::repository::beneath;
+
 /// Labels of a model's outputs: one for each line of the output's file.
 #[derive(Debug, Default)]
 pub(crate) struct Labels(BTreeMap<CName, Vec<String>>);
@@ -47,13 +49,13 @@ fn read(
         ))
         .with_source(source)
     };
-    let path = fs::canonicalize(directory.join(file)).map_err(failed)?;
-    if !path.starts_with(fs::canonicalize(directory).map_err(failed)?) {
-        return Err(Error::unsupported(format!(
+    let path = beneath(directory, &directory.join(file)).map_err(failed)?;
+    let path = path.ok_or_else(|| {
+        Error::unsupported(format!(
             "label file path '{file}' for output '{}' in model '{}' is outside model directory",
             output.name, config.name
-        )));
-    }
+        ))
+    })?;
     let text = fs::read(path).map_err(failed)?;
     Ok(String::from_utf8_lossy(&text)
         .lines()

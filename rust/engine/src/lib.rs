@@ -62,6 +62,7 @@ mod summary;
 mod timer;
 pub mod trace;
 mod validation;
+mod warmup;
 
 pub use access_log::AccessEntry;
 pub use backend_registry::BackendEntry;

@@ -2,7 +2,7 @@
 //! What a loaded model version holds of its backend, and the end of it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::backend::BackendModel;
 use crate::labels::Labels;
@@ -20,7 +20,7 @@ pub(crate) struct Origin {
     pub(crate) files: Option<Arc<OverrideFiles>>,
     /// By whom it is ended.
     pub(crate) retirements: Retirements,
-    /// Called when its resources have been given back.
+    /// Called when it has served and its resources have been given back.
     pub(crate) on_retired: Box<dyn FnOnce() + Send + Sync>,
 }
 
@@ -35,6 +35,7 @@ pub(crate) struct LoadedModel {
     retirements: Retirements,
     namespace: Option<Arc<str>>,
     mark: u64,
+    is_up: AtomicBool,
     // Requests taken by a backend, with responses to come.
     unanswered: AtomicUsize,
     // Taken when it ends.
@@ -65,6 +66,7 @@ impl LoadedModel {
             retirements: origin.retirements,
             namespace: origin.namespace,
             mark: origin.mark,
+            is_up: AtomicBool::new(false),
             unanswered: AtomicUsize::new(0),
             rest: Some(rest),
         }
@@ -93,6 +95,11 @@ impl LoadedModel {
     /// Returns what tells this load from every other.
     pub(crate) fn mark(&self) -> u64 {
         self.mark
+    }
+
+    /// Notes that its instances are there: from now on its end is one of a model that served.
+    pub(crate) fn note_up(&self) {
+        self.is_up.store(true, Ordering::Release);
     }
 
     /// Refuses new requests of clients; those accepted are still served, and what they call.
@@ -126,6 +133,7 @@ impl Drop for LoadedModel {
         let backend_model = Arc::clone(&self.backend_model);
         let scheduler = Arc::clone(&self.scheduler);
         let rest = self.rest.take();
+        let is_up = *self.is_up.get_mut();
         self.retirements.begin(move || {
             // No request is left, but an instance may not yet have returned from its last one.
             scheduler.wait_until_idle();
@@ -134,7 +142,9 @@ impl Drop for LoadedModel {
             drop(backend_model);
             if let Some(Rest { files, on_retired }) = rest {
                 drop(files);
-                on_retired();
+                if is_up {
+                    on_retired();
+                }
             }
         });
     }

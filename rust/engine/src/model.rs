@@ -20,6 +20,7 @@ use crate::responder::Responder;
 use crate::statistics::ModelStatistics;
 use crate::timer::Timer;
 use crate::validation;
+use crate::warmup::Warmup;
 
 /// A loaded model version: configuration, instances, scheduler, statistics.
 ///
@@ -52,10 +53,25 @@ impl Model {
         let batcher = batcher_config(&context.config);
         let outbox = batcher.preserve_ordering.then(Arc::default);
         let scheduler = ModelScheduler::new(batcher, Arc::clone(&statistics), timer);
-        let instances = InstanceUpdate::prepare(&context, &*backend_model, &scheduler)?;
-        instances.commit(&origin.retirements);
         let loaded = LoadedModel::new(backend_model, Arc::clone(&scheduler), labels, origin);
-        Ok(Self::new(context, Arc::new(loaded), statistics, outbox))
+        let loaded = Arc::new(loaded);
+        let instances = Self::prepare_instances(&context, &loaded, &statistics)?;
+        instances.commit(loaded.retirements());
+        loaded.note_up();
+        Ok(Self::new(context, loaded, statistics, outbox))
+    }
+
+    /// Makes the instances that `context`'s configuration asks for beyond those there are, and
+    /// warms them up.
+    fn prepare_instances(
+        context: &Arc<ModelContext>,
+        loaded: &Arc<LoadedModel>,
+        statistics: &Arc<ModelStatistics>,
+    ) -> Result<InstanceUpdate> {
+        let (shared, statistics) = (Arc::clone(loaded), Arc::clone(statistics));
+        let model = Self::new(Arc::clone(context), shared, statistics, None);
+        let warmup = Warmup::prepare(model)?;
+        InstanceUpdate::prepare(context, loaded, &warmup)
     }
 
     fn new(
@@ -89,8 +105,7 @@ impl Model {
             is_auto_complete: self.context.is_auto_complete,
             server: self.context.server.clone(),
         });
-        let backend_model = &**self.loaded.backend_model();
-        let instances = InstanceUpdate::prepare(&context, backend_model, &self.scheduler)?;
+        let instances = Self::prepare_instances(&context, &self.loaded, &self.statistics)?;
         Ok(ModelUpdate {
             model: Arc::clone(self),
             context,

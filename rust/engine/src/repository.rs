@@ -26,6 +26,14 @@ pub(crate) struct ModelDirectory {
     pub(crate) is_mapped: bool,
 }
 
+/// Returns where `path` leads, links followed, if that is beneath `directory`.
+pub(crate) fn beneath(directory: &Path, path: &Path) -> io::Result<Option<PathBuf>> {
+    let path = fs::canonicalize(path)?;
+    Ok(path
+        .starts_with(fs::canonicalize(directory)?)
+        .then_some(path))
+}
+
 /// Finds a model of one repository by its name.
 pub(crate) fn find_model(repository: &Path, name: &SafeName) -> Option<ModelDirectory> {
     let path = repository.join(name.as_str());
