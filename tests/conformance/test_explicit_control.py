@@ -498,16 +498,25 @@ def test_change_of_instances_keeps_processes(repository: Repository) -> None:
     repository.http.unload_model("process")
 
 
-def test_other_modes_refuse(server: Server) -> None:
+@pytest.fixture
+def uncontrolled(starter: ServerStarter, tmp_path: Path) -> Iterator[Server]:
+    """A server in the default mode, of one model: Triton takes a minute for the shared ones."""
+    process = starter.prepare("uncontrolled", write_models(tmp_path, {"echo": MODELS["echo"]}))
+    with process:
+        yield Server(process, starter.is_oracle)
+
+
+def test_other_modes_refuse(uncontrolled: Server) -> None:
+    server = uncontrolled
     text = "explicit model load / unload is not allowed if polling is enabled"
-    for model in ("add_sub", "nosuch"):
+    for model in ("echo", "nosuch"):
         for action in ("load", "unload"):
             answer = server.http.post(f"/v2/repository/models/{model}/{action}", b"")
             assert (answer.status, answer.error) == (503, text)
     door = GrpcDoor(server.grpc_address)
     requests = {
-        "RepositoryModelLoad": pb.RepositoryModelLoadRequest(model_name="add_sub"),
-        "RepositoryModelUnload": pb.RepositoryModelUnloadRequest(model_name="add_sub"),
+        "RepositoryModelLoad": pb.RepositoryModelLoadRequest(model_name="echo"),
+        "RepositoryModelUnload": pb.RepositoryModelUnloadRequest(model_name="echo"),
     }
     for method, request in requests.items():
         assert door.refusal(method, request) == ("UNAVAILABLE", text)

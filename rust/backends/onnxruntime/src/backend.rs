@@ -10,7 +10,7 @@ use tritongw_types::Result;
 use crate::complete;
 use crate::library::{LibraryLocation, resolve_path};
 use crate::model::{OnnxModel, model_file};
-use crate::ort::{OptimizationLevel, Runtime, Session, SessionSettings};
+use crate::ort::{Runtime, Session};
 use crate::parameters;
 use crate::signature::Signature;
 
@@ -79,12 +79,7 @@ impl Backend for OnnxRuntimeBackend {
             return Ok(None);
         }
         let runtime = self.runtime(model)?;
-        // Only the signature is read: no threads, no rewriting of the graph.
-        let settings = SessionSettings {
-            optimization_level: OptimizationLevel::DisableAll,
-            intra_op_thread_count: Some(1),
-            ..SessionSettings::default()
-        };
+        let settings = parameters::signature_settings(&model.config);
         let session = Session::load(&runtime, &model_file(model)?, &settings)?;
         let default = parameters::default_max_batch_size(&model.settings)?;
         complete::complete(&model.config, &Signature::read(&session)?, default).map(Some)

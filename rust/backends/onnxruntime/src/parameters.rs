@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Parameters of a model and settings of the backend (B006, B008, B010), read once.
+//! What a configuration says of sessions, and settings of the backend (B005-B010), read once.
 
 use std::collections::BTreeMap;
 use std::ffi::c_int;
 
-use tritongw_config::ModelConfig;
+use tritongw_config::{ExecutionAccelerator, ModelConfig};
 use tritongw_engine::backend::BackendSettings;
 use tritongw_types::{Error, Result};
 
@@ -13,6 +13,7 @@ use crate::ort::{ExecutionMode, GlobalThreads, OptimizationLevel, SessionSetting
 /// ORT's entry for threads that spin while they wait for work.
 const ALLOW_SPINNING: &str = "session.intra_op.allow_spinning";
 const ALLOW_INTER_OP_SPINNING: &str = "session.inter_op.allow_spinning";
+const OPENVINO: &str = "openvino";
 const ARENA_SHRINKAGE: &str = "memory.enable_memory_arena_shrinkage";
 
 /// Reads how a model's sessions are made.
@@ -29,7 +30,34 @@ pub(crate) fn session_settings(config: &ModelConfig) -> Result<SessionSettings> 
         enable_mem_arena: boolean(parameters, "enable_mem_arena")?,
         enable_mem_pattern: boolean(parameters, "enable_mem_pattern")?,
         entries: session_entries(parameters),
+        custom_op_libraries: config.op_library_filenames.clone(),
+        uses_openvino: uses_openvino(&config.optimization.cpu_execution_accelerators)?,
     })
+}
+
+/// Reads the settings of a session of which only the signature is looked at: no threads, no
+/// rewriting of the graph, no accelerator.
+pub(crate) fn signature_settings(config: &ModelConfig) -> SessionSettings {
+    SessionSettings {
+        optimization_level: OptimizationLevel::DisableAll,
+        intra_op_thread_count: Some(1),
+        custom_op_libraries: config.op_library_filenames.clone(),
+        ..SessionSettings::default()
+    }
+}
+
+/// Reads the accelerators of the processor (B005). Those of GPUs matter to GPU instances only.
+fn uses_openvino(accelerators: &[ExecutionAccelerator]) -> Result<bool> {
+    let unknown = accelerators
+        .iter()
+        .find(|accelerator| accelerator.name != OPENVINO);
+    match unknown {
+        None => Ok(!accelerators.is_empty()),
+        Some(accelerator) => Err(Error::invalid_arg(format!(
+            "unknown Execution Accelerator '{}' is requested",
+            accelerator.name
+        ))),
+    }
 }
 
 /// Reads the configuration entries of every execution.

@@ -50,7 +50,6 @@ impl Signature {
     /// # Errors
     /// The first difference, in Triton's words.
     pub(crate) fn check(&self, config: &ModelConfig) -> Result<()> {
-        check_accelerators(config)?;
         self.check_inputs(config)?;
         self.check_batch_inputs(config)?;
         self.check_outputs(config)
@@ -297,16 +296,6 @@ fn check_scatter(config: &ModelConfig, output: &ModelOutput) -> Result<bool> {
             "unable to load model '{}', batch output '{}' with shape {} has a variable dimension \
              where source input '{source}' with shape {shape} has none",
             config.name, output.name, scatter.dims
-        ))),
-    }
-}
-
-fn check_accelerators(config: &ModelConfig) -> Result<()> {
-    match config.optimization.cpu_execution_accelerators.first() {
-        None => Ok(()),
-        Some(accelerator) => Err(Error::invalid_arg(format!(
-            "unknown Execution Accelerator '{}' is requested",
-            accelerator.name
         ))),
     }
 }

@@ -48,10 +48,11 @@ def model(
     inputs: Sequence[onnx.ValueInfoProto],
     outputs: Sequence[onnx.ValueInfoProto],
     initializers: Sequence[onnx.TensorProto] = (),
+    domains: Sequence[str] = (),
 ) -> onnx.ModelProto:
-    """Build a model that every supported ONNX Runtime reads."""
+    """Build a model that every supported ONNX Runtime reads, with operators of more `domains`."""
     graph = helper.make_graph(nodes, "test", inputs, outputs, initializers)
-    opset = [helper.make_opsetid("", 17)]
+    opset = [helper.make_opsetid("", 17), *(helper.make_opsetid(name, 1) for name in domains)]
     return helper.make_model(graph, opset_imports=opset, ir_version=8, producer_name="tritongw")
 
 
@@ -270,6 +271,17 @@ def flat_strings() -> onnx.ModelProto:
     )
 
 
+def custom_op() -> onnx.ModelProto:
+    """Double by the operator of ``custom_op.c``."""
+    floats = TensorProto.FLOAT
+    return model(
+        [helper.make_node("Twice", ["X"], ["Y"], domain="tritongw.test")],
+        [value("X", floats, [4])],
+        [value("Y", floats, [4])],
+        domains=["tritongw.test"],
+    )
+
+
 def external() -> onnx.ModelProto:
     """Its one weight lies in a file of its own, beside the model."""
     floats = TensorProto.FLOAT
@@ -299,6 +311,7 @@ MODELS: tuple[Callable[[], onnx.ModelProto], ...] = (
     sequence,
     ragged,
     flat_strings,
+    custom_op,
     external,
 )
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-use std::ffi::c_int;
+use std::ffi::{CStr, c_int};
 use std::ptr::{NonNull, null_mut};
 
 use tritongw_types::Result;
@@ -44,7 +44,14 @@ pub(crate) struct SessionSettings {
     pub(crate) enable_mem_pattern: Option<bool>,
     /// ORT's own configuration entries, `session.…`.
     pub(crate) entries: Vec<(String, String)>,
+    /// Libraries of custom operators, as the system's loader finds them (B009).
+    pub(crate) custom_op_libraries: Vec<String>,
+    /// Whether OpenVINO executes what it can (B005).
+    pub(crate) uses_openvino: bool,
 }
+
+/// Options of the OpenVINO execution provider: Triton gives no others.
+const OPENVINO: (&CStr, &[(&CStr, &CStr)]) = (c"OpenVINO", &[(c"device_type", c"CPU")]);
 
 /// Options of a session, made from its settings.
 pub(super) struct SessionOptions {
@@ -93,6 +100,13 @@ impl SessionOptions {
         for (key, value) in &settings.entries {
             options.add_entry(key, value)?;
         }
+        if settings.uses_openvino {
+            let (name, provider_options) = OPENVINO;
+            options.append_execution_provider(name, provider_options)?;
+        }
+        for library in &settings.custom_op_libraries {
+            options.register_custom_ops(library)?;
+        }
         Ok(options)
     }
 
@@ -123,6 +137,33 @@ impl SessionOptions {
         // SAFETY: the options are valid; ORT copies both texts.
         self.api.check(unsafe {
             (self.api.add_session_config_entry)(self.raw.as_ptr(), key.as_ptr(), value.as_ptr())
+        })
+    }
+}
+
+impl SessionOptions {
+    fn append_execution_provider(&self, name: &CStr, options: &[(&CStr, &CStr)]) -> Result<()> {
+        let keys: Vec<_> = options.iter().map(|(key, _)| key.as_ptr()).collect();
+        let values: Vec<_> = options.iter().map(|(_, value)| value.as_ptr()).collect();
+        // SAFETY: the options are valid; ORT copies the texts, of which there are as many as said.
+        self.api.check(unsafe {
+            (self.api.session_options_append_execution_provider)(
+                self.raw.as_ptr(),
+                name.as_ptr(),
+                keys.as_ptr(),
+                values.as_ptr(),
+                options.len(),
+            )
+        })
+    }
+
+    /// Loads a library of custom operators, which ORT keeps as long as a session uses it.
+    fn register_custom_ops(&self, library: &str) -> Result<()> {
+        let path = c_string(library)?;
+        // SAFETY: the options are valid; ORT copies the path. That the library is what the
+        // operator's configuration names it to be is all that can be known of it.
+        self.api.check(unsafe {
+            (self.api.register_custom_ops_library)(self.raw.as_ptr(), path.as_ptr())
         })
     }
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::ptr::{NonNull, null_mut};
 
 use libloading::Library;
+use parking_lot::Mutex;
 use tritongw_types::{Error, Result};
 
 use super::logging;
@@ -33,6 +34,8 @@ pub(crate) struct Runtime {
     pub(super) allocator: NonNull<OrtAllocator>,
     version: String,
     has_global_threads: bool,
+    /// Held while a session with OpenVINO is made.
+    pub(super) openvino_sessions: Mutex<()>,
 }
 
 // SAFETY: ORT's environment, memory info and default allocator may be used by several threads at
@@ -65,6 +68,7 @@ impl Runtime {
             allocator: not_null(allocator)?,
             version,
             has_global_threads: threads.is_some(),
+            openvino_sessions: Mutex::new(()),
         })
     }
 

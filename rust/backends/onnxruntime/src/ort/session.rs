@@ -55,6 +55,10 @@ impl Session {
         let path = CString::new(model.as_os_str().as_encoded_bytes())
             .map_err(|source| Error::invalid_arg("the path has a NUL byte").with_source(source))?;
         let mut raw = null_mut();
+        // Triton: sessions with OpenVINO are not made by several threads at once.
+        let _alone = settings
+            .uses_openvino
+            .then(|| runtime.openvino_sessions.lock());
         // SAFETY: environment, path and options are valid and outlive the call.
         runtime.api.check(unsafe {
             (runtime.api.create_session)(

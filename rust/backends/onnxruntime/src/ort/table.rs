@@ -161,6 +161,10 @@ functions! {
         *mut *mut OrtEnv,
     ) -> Status;
     165 add_run_config_entry(*mut OrtRunOptions, *const c_char, *const c_char) -> Status;
+    216 session_options_append_execution_provider(
+        *mut OrtSessionOptions, *const c_char, *const *const c_char, *const *const c_char, usize,
+    ) -> Status;
+    228 register_custom_ops_library(*mut OrtSessionOptions, *const c_char) -> Status;
     252 get_resized_string_tensor_element_buffer(
         *mut OrtValue, usize, usize, *mut *mut c_char,
     ) -> Status;
