@@ -143,11 +143,15 @@ impl<'a> Fields<'a> {
                 shared_memory: None,
             });
         }
-        if !data::has_json_form(data_type) {
-            return Err(data_without_json_form(data_type, &name));
-        }
         let data = match self.data {
             Data::Read(data) => data,
+            // An empty list says nothing that a 16-bit float has no form for.
+            Data::Ahead(mut reader) if !data::has_json_form(data_type) => {
+                match data::read(&mut reader, DataType::Uint16, None) {
+                    Ok(data) if data.count == 0 => data,
+                    _ => return Err(data_without_json_form(data_type, &name)),
+                }
+            }
             Data::Ahead(mut reader) => {
                 data::read(&mut reader, data_type, shape.element_count().ok())?
             }

@@ -160,6 +160,9 @@ fn every_type_is_read_into_its_bytes() {
             b"\x01\0\0\0a\0\0\0\0\x06\0\0\0\xc3\xbc\xf0\x9f\x98\x80".to_vec(),
         ),
         (r#""datatype":"FP32","shape":[0],"data":[]"#, vec![]),
+        // No element, so none that JSON has no form for.
+        (r#""datatype":"BF16","shape":[0,2],"data":[]"#, vec![]),
+        (r#""data":[[],[]],"datatype":"FP16","shape":[2,0]"#, vec![]),
         (
             r#""datatype":"INT8","shape":[2,2],"data":[[1,2],[3,4]]"#,
             vec![1, 2, 3, 4],
