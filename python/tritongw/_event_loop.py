@@ -6,8 +6,10 @@ coroutines wait for. How many batches are under way is the server's to decide.
 """
 
 import asyncio
+import inspect
+import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import aclosing
 from typing import Any
 
@@ -42,6 +44,9 @@ class EventLoop:
         self._is_flush_planned = False
         self._is_stopping = False
         self._failure: BaseException | None = None
+        # What other threads wait for; None when the loop is closed.
+        self._awaited: set[Future[Any]] | None = set()
+        self._awaited_lock = threading.Lock()
 
     def use(self) -> None:
         """Make this the loop that the calling thread finds by ``asyncio.get_event_loop``."""
@@ -101,8 +106,50 @@ class EventLoop:
         finally:
             self.leave()
 
+    def run_beside(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """Run one coroutine on the loop that serves, and wait for it: from another thread.
+
+        Parameters
+        ----------
+        coroutine : Coroutine
+            What is to run.
+
+        Returns
+        -------
+        Any
+            Its result.
+
+        Raises
+        ------
+        CancelledError
+            If the loop ends first.
+        """
+        with self._awaited_lock:
+            if self._awaited is None:
+                coroutine.close()
+                raise asyncio.CancelledError
+            awaited = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+            self._awaited.add(awaited)
+        try:
+            error = awaited.exception()
+            if error is not None:
+                # Not raised by `result`, whose frames would be in between.
+                raise error
+            return awaited.result()
+        finally:
+            with self._awaited_lock:
+                if self._awaited is not None:
+                    self._awaited.discard(awaited)
+
     def close(self) -> None:
         """Cancel the tasks that the model left, and close the loop."""
+        with self._awaited_lock:
+            awaited, self._awaited = self._awaited or set(), None
+        for each in awaited:
+            each.cancel()
+        if awaited:
+            # What has not begun becomes a task, which is cancelled like all others.
+            self._loop.run_until_complete(asyncio.sleep(0))
         tasks = asyncio.all_tasks(self._loop)
         for task in tasks:
             task.cancel()
@@ -191,3 +238,20 @@ class EventLoop:
             Logger.log_warn("a coroutine of the model goes on although it was cancelled")
             execution.fail(asyncio.CancelledError("the model is unloaded"))
         self._inbox.flush()
+
+
+async def result_of(function: Callable[[], object]) -> object:
+    """Call a function, plain or a coroutine function, and return its result.
+
+    Parameters
+    ----------
+    function : callable
+        The function.
+
+    Returns
+    -------
+    object
+        What it returned, awaited.
+    """
+    returned = function()
+    return await returned if inspect.isawaitable(returned) else returned

@@ -25,6 +25,8 @@ class FunctionModel:
     # In a tuple: a function as a class attribute would be a method.
     target: ClassVar[tuple[Callable[..., Any]]]
     signature: ClassVar[Signature]
+    # Only where the object has it.
+    is_ready: Callable[[], object]
 
     @classmethod
     def auto_complete_config(cls, config: pb_utils.ModelConfig) -> pb_utils.ModelConfig:
@@ -36,6 +38,8 @@ class FunctionModel:
         target = self.target[0]
         called: Any = target() if inspect.isclass(target) else target
         self._caller = FunctionCaller(called, self.signature)
+        if inspect.isclass(target) and callable(getattr(called, "is_ready", None)):
+            self.is_ready = called.is_ready
 
     def finalize(self) -> None:
         """Call ``close`` of the object, if it has that."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any, NamedTuple, TypedDict
 
-from tritongw._event_loop import EventLoop
+from tritongw._event_loop import EventLoop, result_of
 from tritongw._model_import import import_from_sources
 from tritongw._traceback import is_ours, prints_traceback
 
@@ -49,6 +49,8 @@ class LoadedModel(NamedTuple):
     finalize: Callable[[], object]
     is_yielding: bool
     event_loop: EventLoop | None
+    # None where the model has none.
+    is_ready: Callable[[], object] | None
 
 
 @prints_traceback
@@ -122,7 +124,7 @@ def start(model_class: Any, order: ModelOrder) -> LoadedModel:
         raise TypeError(message)
     if not is_async_generator and not inspect.iscoroutinefunction(execute):
         model = _initialized(model_class, order)
-        return LoadedModel(model.execute, _finalize_of(model), is_yielding, None)
+        return _loaded(model, None, is_yielding=is_yielding)
     event_loop = EventLoop(is_yielding=is_yielding)
     event_loop.use()
     try:
@@ -131,7 +133,7 @@ def start(model_class: Any, order: ModelOrder) -> LoadedModel:
         event_loop.close()
         raise
     event_loop.leave()
-    return LoadedModel(model.execute, _finalize_of(model), is_yielding, event_loop)
+    return _loaded(model, event_loop, is_yielding=is_yielding)
 
 
 def run_to_end(returned: object) -> object:
@@ -155,6 +157,55 @@ def run_to_end(returned: object) -> object:
         # One for all calls: what a model keeps may belong to the loop.
         _runners.runner = asyncio.Runner()
     return _runners.runner.run(returned)
+
+
+def check_ready(is_ready: Callable[[], object], event_loop: EventLoop | None) -> bool:
+    """Ask a model whether it is ready, from a thread that is not the model's.
+
+    Parameters
+    ----------
+    is_ready : callable
+        The model's ``is_ready``.
+    event_loop : EventLoop or None
+        The model's loop, if it has one: there ``is_ready`` runs.
+
+    Returns
+    -------
+    bool
+        The answer.
+
+    Raises
+    ------
+    TypeError
+        If it is no bool.
+    """
+    if event_loop is None:
+        return ready_answer(run_to_end(is_ready()))
+    return ready_answer(event_loop.run_beside(result_of(is_ready)))
+
+
+def ready_answer(answer: object) -> bool:
+    """Return what a model's ``is_ready`` has answered, which must be a bool.
+
+    Parameters
+    ----------
+    answer : object
+        What it returned, awaited.
+
+    Returns
+    -------
+    bool
+        The answer.
+
+    Raises
+    ------
+    TypeError
+        If it is no bool.
+    """
+    if not isinstance(answer, bool):
+        message = f"`is_ready` must return a bool, found {type(answer).__name__}"
+        raise TypeError(message)
+    return answer
 
 
 @prints_traceback
@@ -279,8 +330,13 @@ def _initialized(model_class: Callable[[], Any], order: ModelOrder) -> Any:
     return model
 
 
-def _finalize_of(model: object) -> Callable[[], object]:
-    return getattr(model, "finalize", lambda: None)
+def _loaded(model: Any, event_loop: EventLoop | None, *, is_yielding: bool) -> LoadedModel:
+    finalize = getattr(model, "finalize", lambda: None)
+    is_ready = getattr(model, "is_ready", None)
+    if not callable(is_ready):
+        # A model may keep a flag of that name.
+        is_ready = None
+    return LoadedModel(model.execute, finalize, is_yielding, event_loop, is_ready)
 
 
 def _arguments(order: ModelOrder) -> dict[str, str]:

@@ -305,6 +305,65 @@ class YieldingOnItsLoop(Yielding):
             yield response
 
 
+class Ready(Commands):
+    """Says what it is told."""
+
+    answer_is: object = True
+
+    def is_ready(self) -> object:
+        if isinstance(self.answer_is, Exception):
+            raise self.answer_is
+        return self.answer_is
+
+
+class ReadyLater(Ready):
+    async def is_ready(self) -> object:
+        await asyncio.sleep(0)
+        return super().is_ready()
+
+
+class ReadyOnLoop(ReadyLater):
+    async def execute(self, requests: list[Any]) -> list[Any]:
+        return super().execute(requests)
+
+
+@pytest.mark.parametrize("model_class", [Ready, ReadyLater, ReadyOnLoop])
+def test_a_model_says_whether_it_is_ready(model_class: type[Ready]) -> None:
+    with testing.load(model_class, config=CONFIG) as model:
+        assert model.is_ready() is True
+        model.model.answer_is = False
+        assert model.is_ready() is False
+        model.model.answer_is = np.True_
+        with pytest.raises(TypeError, match="`is_ready` must return a bool, found bool"):
+            model.is_ready()
+        model.model.answer_is = ConnectionError("the database is gone")
+        with pytest.raises(ConnectionError, match="the database is gone"):
+            model.is_ready()
+
+
+def test_a_model_that_does_not_say_is_ready() -> None:
+    with testing.load(Commands, config=CONFIG) as model:
+        assert model.is_ready() is True
+
+
+def test_the_object_of_a_served_class_says_whether_it_is_ready() -> None:
+    class Scale:
+        is_loaded = False
+
+        def __call__(
+            self, x: Annotated[np.ndarray, "FP32", (-1,)]
+        ) -> Annotated[np.ndarray, "FP32", (-1,)]:
+            return x
+
+        def is_ready(self) -> bool:
+            return self.is_loaded
+
+    with testing.load(Scale) as model:
+        assert model.is_ready() is False
+        Scale.is_loaded = True
+        assert model.is_ready() is True
+
+
 @pytest.mark.parametrize("model_class", [Yielding, YieldingOnItsLoop])
 def test_yields_are_responses(model_class: type[Yielding]) -> None:
     with testing.load(model_class, config=DECOUPLED) as model:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 import triton_python_backend_utils as pb_utils
 
 from tritongw import _core, _model_host
+from tritongw._event_loop import result_of
 from tritongw._function_model import model_class
 from tritongw.testing._exchange import Request, Response, model_request
 from tritongw.testing._fakes import Call, Fake, FakeModels
@@ -248,6 +249,28 @@ class ModelHarness:
             [Response.of(each, is_final=flags == final) for each, flags in batch.responses(index)]
             for index in range(len(asked))
         ]
+
+    def is_ready(self) -> bool:
+        """Ask the model whether it is ready.
+
+        Returns
+        -------
+        bool
+            What its ``is_ready`` answers; True if it has none.
+
+        Raises
+        ------
+        TypeError
+            If that is no bool. What ``is_ready`` raises is raised here; in a server the model is
+            not ready then.
+        """
+        is_ready = self._loaded.is_ready
+        if is_ready is None:
+            return True
+        event_loop = self._loaded.event_loop
+        if event_loop is None:
+            return _model_host.check_ready(is_ready, None)
+        return _model_host.ready_answer(event_loop.run(result_of(is_ready)))
 
     def _class(self, order: _model_host.ModelOrder) -> Any:
         if isinstance(self._target, str | Path):

@@ -83,15 +83,6 @@ pub trait BackendModel: Send + Sync {
     fn request_memory(&self) -> Option<Arc<dyn RequestMemory>> {
         None
     }
-
-    /// Returns whether the model could execute now; asked by readiness checks, possibly while
-    /// instances execute (R081).
-    ///
-    /// # Errors
-    /// The reason why it could not.
-    fn ready(&self) -> Result<()> {
-        Ok(())
-    }
 }
 
 /// One execution unit of a model; never called twice at once.
@@ -99,6 +90,12 @@ pub trait BackendInstance: Send {
     /// Returns where [`Self::execute`] may run.
     fn placement(&self) -> Placement {
         Placement::Dedicated
+    }
+
+    /// Returns whom to ask whether the instance is ready, if it has a word in that (R081). Asked
+    /// once, when it is made; the check may outlive it.
+    fn ready_check(&self) -> Option<Arc<dyn ReadyCheck>> {
+        None
     }
 
     /// Executes a batch.
@@ -110,6 +107,17 @@ pub trait BackendInstance: Send {
     /// # Errors
     /// A failure that concerns the whole batch.
     fn execute(&mut self, batch: &mut Batch) -> Result<()>;
+}
+
+/// Takes the answer to whether an instance is ready, or the reason why it is not. One that is
+/// dropped says no.
+pub type ReadyAnswer = Box<dyn FnOnce(Result<()>) + Send>;
+
+/// Asks an instance whether it could execute now, possibly while it executes (R081).
+pub trait ReadyCheck: Send + Sync {
+    /// Asks; the answer may come later and from any thread. Must not block: network threads ask.
+    /// Not called before the last question is answered.
+    fn ask(&self, answer: ReadyAnswer);
 }
 
 /// Where an instance executes.

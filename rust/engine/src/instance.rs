@@ -13,7 +13,7 @@ use std::thread::JoinHandle;
 use parking_lot::{Condvar, Mutex};
 use tritongw_types::{Error, Result};
 
-use crate::backend::{BackendInstance, Placement};
+use crate::backend::{BackendInstance, Placement, ReadyCheck};
 use crate::batch::Batch;
 use crate::clock::monotonic_ns;
 use crate::instance_update::InstanceSignature;
@@ -56,6 +56,8 @@ pub(crate) struct ModelInstance {
     name: String,
     signature: InstanceSignature,
     placement: Placement,
+    // Where the instance has a word in whether the model is ready.
+    ready_check: Option<Arc<dyn ReadyCheck>>,
     mailbox: Mutex<Mailbox>,
     work_arrived: Condvar,
     // Requests of batches that were handed over but wait behind another one; only where the
@@ -94,6 +96,7 @@ impl ModelInstance {
         backend: Box<dyn BackendInstance>,
     ) -> Result<Arc<Self>> {
         let placement = backend.placement();
+        let ready_check = backend.ready_check();
         let mailbox = Mailbox {
             queue: VecDeque::new(),
             backend: Some(backend),
@@ -104,6 +107,7 @@ impl ModelInstance {
             name,
             signature,
             placement,
+            ready_check,
             mailbox: Mutex::new(mailbox),
             work_arrived: Condvar::new(),
             ahead: Mutex::default(),
@@ -129,6 +133,10 @@ impl ModelInstance {
 
     pub(crate) fn signature(&self) -> &InstanceSignature {
         &self.signature
+    }
+
+    pub(crate) fn ready_check(&self) -> Option<&Arc<dyn ReadyCheck>> {
+        self.ready_check.as_ref()
     }
 
     pub(crate) fn max_inflight(&self) -> u32 {

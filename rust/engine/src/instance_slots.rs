@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use tritongw_scheduler::InstanceIndex;
 use tritongw_types::Error;
 
-use crate::backend::Availability;
+use crate::backend::{Availability, ReadyCheck};
 use crate::instance::ModelInstance;
 
 /// Instances by index; `None` where there is none, or none yet.
@@ -201,6 +201,16 @@ impl InstanceSlots {
             Availability::Restarting => Some("a model instance is restarting".to_owned()),
             Availability::Failed(error) => Some(error.message().to_owned()),
         })
+    }
+
+    /// Returns the checks of the instances that take requests, as far as they have one.
+    pub(crate) fn ready_checks(&self) -> Vec<Arc<dyn ReadyCheck>> {
+        let slots = self.slots.lock();
+        let instances = self.instances.load();
+        let open = instances.iter().zip(slots.iter());
+        open.filter(|(_, slot)| slot.is_open())
+            .filter_map(|(instance, _)| instance.as_ref()?.ready_check().cloned())
+            .collect()
     }
 
     /// Returns the error to refuse requests with, if every instance has failed for good.

@@ -45,6 +45,7 @@ mod operation_queue;
 mod ordering;
 pub mod parameters;
 mod quantile_sketch;
+mod readiness;
 mod repositories;
 mod repository;
 mod repository_manager;

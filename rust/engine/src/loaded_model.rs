@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::backend::BackendModel;
 use crate::labels::Labels;
 use crate::model_scheduler::ModelScheduler;
+use crate::readiness::Readiness;
 use crate::repository::OverrideFiles;
 use crate::retirement::Retirements;
 
@@ -31,6 +32,7 @@ pub(crate) struct Origin {
 pub(crate) struct LoadedModel {
     backend_model: Arc<dyn BackendModel>,
     scheduler: Arc<ModelScheduler>,
+    readiness: Arc<Readiness>,
     labels: Labels,
     retirements: Retirements,
     namespace: Option<Arc<str>>,
@@ -52,6 +54,7 @@ impl LoadedModel {
     pub(crate) fn new(
         backend_model: Arc<dyn BackendModel>,
         scheduler: Arc<ModelScheduler>,
+        readiness: Arc<Readiness>,
         labels: Labels,
         origin: Origin,
     ) -> Self {
@@ -62,6 +65,7 @@ impl LoadedModel {
         Self {
             backend_model,
             scheduler,
+            readiness,
             labels,
             retirements: origin.retirements,
             namespace: origin.namespace,
@@ -82,6 +86,10 @@ impl LoadedModel {
 
     pub(crate) fn scheduler(&self) -> &Arc<ModelScheduler> {
         &self.scheduler
+    }
+
+    pub(crate) fn readiness(&self) -> &Arc<Readiness> {
+        &self.readiness
     }
 
     pub(crate) fn retirements(&self) -> &Retirements {

@@ -8,13 +8,14 @@ use tritongw_config::{ModelConfig, Scheduling, TimeoutAction};
 use tritongw_scheduler::{self as scheduler, DynamicBatcherConfig};
 use tritongw_types::{CName, Error, Result, Shape, WILDCARD_DIM};
 
-use crate::backend::{Backend, ModelContext};
+use crate::backend::{Backend, ModelContext, ReadyAnswer};
 use crate::buffer::RequestMemory;
 use crate::instance_update::InstanceUpdate;
 use crate::labels::Labels;
 use crate::loaded_model::{LoadedModel, Origin};
 use crate::model_scheduler::ModelScheduler;
 use crate::ordering::{OrderStage, ResponseOutbox};
+use crate::readiness::Readiness;
 use crate::request::InferenceRequest;
 use crate::responder::Responder;
 use crate::statistics::ModelStatistics;
@@ -52,8 +53,10 @@ impl Model {
         let statistics = Arc::new(statistics);
         let batcher = batcher_config(&context.config);
         let outbox = batcher.preserve_ordering.then(Arc::default);
+        let whose = format!("model '{}' version {}", context.name, context.version);
+        let readiness = Readiness::new(whose, timer.clone());
         let scheduler = ModelScheduler::new(batcher, Arc::clone(&statistics), timer);
-        let loaded = LoadedModel::new(backend_model, Arc::clone(&scheduler), labels, origin);
+        let loaded = LoadedModel::new(backend_model, scheduler, readiness, labels, origin);
         let loaded = Arc::new(loaded);
         let instances = Self::prepare_instances(&context, &loaded, &statistics)?;
         instances.commit(loaded.retirements());
@@ -143,15 +146,29 @@ impl Model {
         self.request_memory.as_ref()
     }
 
-    /// Returns whether the model could execute now (R081).
+    /// Returns whether the model could execute now, as far as that is known without asking its
+    /// instances.
     ///
     /// # Errors
     /// `Unavailable` with the reason why it could not.
     pub fn ready(&self) -> Result<()> {
         match self.scheduler.unavailable_reason() {
             Some(reason) => Err(Error::unavailable(reason)),
-            None => self.loaded.backend_model().ready(),
+            None => Ok(()),
         }
+    }
+
+    /// Asks whether the model could execute now: all of its instances, where they have a word in
+    /// that (R081). Never blocks; `done` is called at once, or within five seconds.
+    pub fn check_ready(&self, done: ReadyAnswer) {
+        if let Err(error) = self.ready() {
+            return done(Err(error));
+        }
+        let checks = self.scheduler.ready_checks();
+        if checks.is_empty() {
+            return done(Ok(()));
+        }
+        self.loaded.readiness().check(&checks, done);
     }
 
     /// Returns whether no instance will execute again.

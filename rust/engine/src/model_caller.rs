@@ -7,6 +7,7 @@ use std::sync::{Arc, Weak};
 
 use tritongw_types::{Error, Result};
 
+use crate::backend::ReadyAnswer;
 use crate::buffer::ResponseAllocator;
 use crate::call_graph::{CallOrigin, CallRecord};
 use crate::model::Model;
@@ -38,6 +39,14 @@ impl ModelCaller {
         let model = self.server()?.model(name, version)?;
         model.ready()?;
         Ok(model)
+    }
+
+    /// Asks whether a model is ready, as a client may; `done` hears no of one that is unknown.
+    pub fn check_ready(&self, name: &str, version: Option<i64>, done: ReadyAnswer) {
+        match self.server().and_then(|server| server.model(name, version)) {
+            Ok(model) => model.check_ready(done),
+            Err(error) => done(Err(error)),
+        }
     }
 
     /// Sends a request that `origin` makes; its responses go to `sink`, possibly before this

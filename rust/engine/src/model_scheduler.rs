@@ -4,8 +4,8 @@
 //! There is no scheduler thread: whoever has the event takes the short lock, drives the machine,
 //! releases the lock, and only then answers rejected requests and hands batches to instances.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 use parking_lot::{Condvar, Mutex};
 use tritongw_scheduler::{
@@ -13,7 +13,7 @@ use tritongw_scheduler::{
 };
 use tritongw_types::{Error, Result};
 
-use crate::backend::Availability;
+use crate::backend::{Availability, ReadyCheck};
 use crate::batch::{Batch, ExecutionPermit};
 use crate::clock::{monotonic_ns, now};
 use crate::deferral::defer;
@@ -22,7 +22,7 @@ use crate::instance_slots::InstanceSlots;
 use crate::request::InferenceRequest;
 use crate::responder::Responder;
 use crate::statistics::{FailureKind, ModelStatistics};
-use crate::timer::Timer;
+use crate::timer::{Timed, Timer};
 
 /// The machine type: requests travel through it as they are.
 type Machine = DynamicBatcher<Box<InferenceRequest>>;
@@ -249,12 +249,6 @@ impl ModelScheduler {
         });
     }
 
-    /// The timer has come to a deadline that was handed to it.
-    pub(crate) fn deadline_reached(self: &Arc<Self>) {
-        self.armed_ns.store(u64::MAX, Ordering::Release);
-        self.poll();
-    }
-
     /// Refuses new requests but calls of other models.
     pub(crate) fn refuse_clients(&self) {
         self.refuses_clients.store(true, Ordering::Release);
@@ -302,6 +296,11 @@ impl ModelScheduler {
         self.slots.unavailable_reason()
     }
 
+    /// Returns those instances to ask that have a word in whether the model is ready.
+    pub(crate) fn ready_checks(&self) -> Vec<Arc<dyn ReadyCheck>> {
+        self.slots.ready_checks()
+    }
+
     /// Returns the error to refuse requests with, if every instance has failed for good.
     pub(crate) fn failure(&self) -> Option<Error> {
         self.slots.failure()
@@ -340,7 +339,8 @@ impl ModelScheduler {
     /// Hands a deadline to the timer unless an earlier one is there already.
     fn arm(self: &Arc<Self>, deadline_ns: u64) {
         if self.armed_ns.fetch_min(deadline_ns, Ordering::AcqRel) > deadline_ns {
-            self.timer.schedule(deadline_ns, Arc::downgrade(self));
+            let this = Arc::downgrade(self) as Weak<dyn Timed>;
+            self.timer.schedule(deadline_ns, this);
         }
     }
 
@@ -372,6 +372,13 @@ impl ModelScheduler {
         if !requests.is_empty() {
             instance.submit(Batch::new(requests, batch_size, permit));
         }
+    }
+}
+
+impl Timed for ModelScheduler {
+    fn deadline_reached(self: Arc<Self>) {
+        self.armed_ns.store(u64::MAX, Ordering::Release);
+        self.poll();
     }
 }
 

@@ -299,7 +299,25 @@ impl Server {
         self.lifecycle.table().model(name, version)
     }
 
-    /// Returns whether a model could execute now (P042).
+    /// Asks whether a model could execute now, its instances included (P042, R081); `done` is told
+    /// at once, or within five seconds. Never blocks.
+    ///
+    /// `done` hears an error as of [`Self::model`] if the model is unknown.
+    pub fn check_model_ready(
+        &self,
+        name: &str,
+        version: Option<i64>,
+        done: impl FnOnce(Result<bool>) + Send + 'static,
+    ) {
+        match self.model(name, version) {
+            Ok(model) => model.check_ready(Box::new(|answer| done(Ok(answer.is_ok())))),
+            Err(_) if self.lifecycle.table().is_known(name, version) => done(Ok(false)),
+            Err(error) => done(Err(error)),
+        }
+    }
+
+    /// Returns whether a model could execute now, as far as that is known without asking its
+    /// instances.
     ///
     /// # Errors
     /// As [`Self::model`] if it is unknown.

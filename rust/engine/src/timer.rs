@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The one timer thread, which polls each model's scheduler at its next deadline.
+//! The one timer thread, which calls whatever waits for a moment: each model's scheduler at its
+//! next deadline, for one.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -10,7 +11,12 @@ use parking_lot::{Condvar, Mutex};
 use tritongw_types::{Error, Result};
 
 use crate::clock::monotonic_ns;
-use crate::model_scheduler::ModelScheduler;
+
+/// What can wait for a moment.
+pub(crate) trait Timed: Send + Sync {
+    /// The moment has come.
+    fn deadline_reached(self: Arc<Self>);
+}
 
 /// Hands deadlines to the timer thread, which ends when the last handle is dropped.
 #[derive(Clone)]
@@ -33,7 +39,7 @@ struct State {
 
 struct Entry {
     deadline_ns: u64,
-    scheduler: Weak<ModelScheduler>,
+    timed: Weak<dyn Timed>,
 }
 
 impl Timer {
@@ -52,17 +58,14 @@ impl Timer {
         Ok(Self(Arc::new(Handle { shared })))
     }
 
-    /// Polls `scheduler` at `deadline_ns`, if it still exists then.
-    pub(crate) fn schedule(&self, deadline_ns: u64, scheduler: Weak<ModelScheduler>) {
+    /// Calls `timed` at `deadline_ns`, if it still exists then.
+    pub(crate) fn schedule(&self, deadline_ns: u64, timed: Weak<dyn Timed>) {
         let mut state = self.0.shared.state.lock();
         let is_first = state
             .entries
             .peek()
             .is_none_or(|entry| deadline_ns < entry.0.deadline_ns);
-        state.entries.push(Reverse(Entry {
-            deadline_ns,
-            scheduler,
-        }));
+        state.entries.push(Reverse(Entry { deadline_ns, timed }));
         drop(state);
         if is_first {
             self.0.shared.changed.notify_one();
@@ -79,15 +82,15 @@ impl Drop for Handle {
 
 impl Shared {
     fn thread_main(&self) {
-        while let Some(scheduler) = self.next_due() {
-            if let Some(scheduler) = scheduler.upgrade() {
-                scheduler.deadline_reached();
+        while let Some(timed) = self.next_due() {
+            if let Some(timed) = timed.upgrade() {
+                timed.deadline_reached();
             }
         }
     }
 
     /// Waits for the next entry that is due; `None` when the timer stops.
-    fn next_due(&self) -> Option<Weak<ModelScheduler>> {
+    fn next_due(&self) -> Option<Weak<dyn Timed>> {
         let mut state = self.state.lock();
         loop {
             if state.is_stopping {
@@ -99,7 +102,7 @@ impl Shared {
             };
             let wait_ns = first.deadline_ns.saturating_sub(monotonic_ns());
             if wait_ns == 0 {
-                return state.entries.pop().map(|Reverse(entry)| entry.scheduler);
+                return state.entries.pop().map(|Reverse(entry)| entry.timed);
             }
             self.changed
                 .wait_for(&mut state, Duration::from_nanos(wait_ns));

@@ -2,9 +2,11 @@
 //! Every method but inference: a prost message in, a prost message out.
 
 use bytes::Bytes;
+use prost::Message;
+use tokio::sync::oneshot;
 use tritongw_engine::Server;
 use tritongw_protocol::{health, pb};
-use tritongw_types::Result;
+use tritongw_types::{Error, Result};
 
 use crate::codec::Segments;
 use crate::framing::with_prefix;
@@ -23,7 +25,6 @@ pub(crate) fn call(server: &Server, method: Method, message: Bytes) -> Result<Se
     match method {
         Method::ServerLive => reply(server, message, server_live),
         Method::ServerReady => reply(server, message, server_ready),
-        Method::ModelReady => reply(server, message, model_ready),
         Method::ServerMetadata => reply(server, message, server_metadata),
         Method::ModelMetadata => reply(server, message, model_metadata),
         Method::ModelConfig => reply(server, message, model_config),
@@ -78,10 +79,20 @@ fn server_ready(server: &Server, _: &pb::ServerReadyRequest) -> Result<pb::Serve
     })
 }
 
-fn model_ready(server: &Server, request: &pb::ModelReadyRequest) -> Result<pb::ModelReadyResponse> {
+/// Answers when the model has, which may be asked itself.
+pub(crate) async fn model_ready(server: &Server, message: Bytes) -> Result<Segments, Status> {
+    let request = pb::ModelReadyRequest::decode(message).map_err(|_| Status::unreadable())?;
     let version = parse_version(&request.version)?;
-    let ready = server.model_is_ready(&request.name, version)?;
-    Ok(pb::ModelReadyResponse { ready })
+    let (done, answer) = oneshot::channel();
+    server.check_model_ready(&request.name, version, move |ready| {
+        // A client that has gone does not want to know.
+        drop(done.send(ready));
+    });
+    let lost = |_| Err(Error::internal("the answer was lost"));
+    let ready = answer.await.unwrap_or_else(lost)?;
+    Ok(Segments::from(with_prefix(&pb::ModelReadyResponse {
+        ready,
+    })))
 }
 
 fn server_metadata(

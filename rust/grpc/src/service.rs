@@ -158,6 +158,7 @@ impl Service {
                 Method::RepositoryModelUnload => {
                     repository::unload(&self.shared.server, message).await
                 }
+                Method::ModelReady => control::model_ready(&self.shared.server, message).await,
                 _ => control::call(&self.shared.server, method, message),
             }
         });

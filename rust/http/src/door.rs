@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use hyper::http::request::Parts;
 use hyper::{Method, Response, StatusCode};
+use tokio::sync::oneshot;
 use tritongw_engine::Server;
 use tritongw_engine::buffer::{HeapAllocator, ResponseAllocator};
 use tritongw_types::{Error, Result};
@@ -79,7 +80,7 @@ impl Door {
             Endpoint::Infer => infer::answer(self, &route, &parts.headers, body, exchange).await,
             Endpoint::ServerLive => Ok(health(server.is_live())),
             Endpoint::ServerReady => Ok(health(server.is_ready())),
-            Endpoint::ModelReady => self.model_ready(&route),
+            Endpoint::ModelReady => self.model_ready(&route, body).await,
             Endpoint::ServerMetadata => Ok(response::json(metadata::of_server(server))),
             Endpoint::ModelMetadata => self.model_metadata(&route),
             Endpoint::ModelConfig => {
@@ -151,11 +152,21 @@ impl Door {
         Ok(response::json(log_settings::render(&log.settings())))
     }
 
-    fn model_ready(&self, route: &Route<'_>) -> Result<Response<ResponseBody>, Refusal> {
-        if self
-            .server
-            .model_is_ready(&route.model(), route.version()?)?
-        {
+    async fn model_ready(
+        &self,
+        route: &Route<'_>,
+        body: &RequestBody<'_>,
+    ) -> Result<Response<ResponseBody>, Refusal> {
+        // The model itself may be asked; the connection is not idle meanwhile.
+        let _working = body.activity().work();
+        let (done, answer) = oneshot::channel();
+        self.server
+            .check_model_ready(&route.model(), route.version()?, move |ready| {
+                // A client that has gone does not want to know.
+                drop(done.send(ready));
+            });
+        let lost = |_| Err(Error::internal("the answer was lost"));
+        if answer.await.unwrap_or_else(lost)? {
             return Ok(health(true));
         }
         // Triton: `HTTPAPIServer::HandleModelReady` answers 400 for "not now".

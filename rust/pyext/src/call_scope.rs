@@ -43,7 +43,11 @@ pub(crate) struct CallScope {
 struct ScopeHolder(Option<CallScope>);
 
 /// What the variable held before.
-pub(crate) struct Entered(Py<PyAny>);
+pub(crate) struct Entered {
+    token: Py<PyAny>,
+    // Whether a plain execution is under way until then.
+    is_execution: bool,
+}
 
 fn variable(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
     static VARIABLE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
@@ -57,14 +61,21 @@ fn variable(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
 fn set(py: Python<'_>, scope: Option<CallScope>) -> PyResult<Entered> {
     let holder = Bound::new(py, ScopeHolder(scope))?;
     let token = variable(py)?.call_method1(intern!(py, "set"), (holder,))?;
-    Ok(Entered(token.unbind()))
+    Ok(Entered {
+        token: token.unbind(),
+        is_execution: false,
+    })
 }
 
 /// Notes that a batch is executed from here on, in this context.
 pub(crate) fn enter(py: Python<'_>, calls: &Arc<dyn ModelCalls>, batch: u64) -> PyResult<Entered> {
     LAST_BATCH.store(batch, Ordering::Relaxed);
     let calls = Arc::clone(calls);
-    set(py, Some(CallScope { calls, batch }))
+    let entered = set(py, Some(CallScope { calls, batch }))?;
+    Ok(Entered {
+        is_execution: true,
+        ..entered
+    })
 }
 
 /// Notes that a batch is executed by the running task.
@@ -80,8 +91,10 @@ pub(crate) fn forbid(py: Python<'_>) -> PyResult<Entered> {
 
 /// Takes back what [`enter`] or [`forbid`] noted.
 pub(crate) fn leave(py: Python<'_>, entered: Entered) -> PyResult<()> {
-    LAST_BATCH.store(0, Ordering::Relaxed);
-    variable(py)?.call_method1(intern!(py, "reset"), (entered.0,))?;
+    if entered.is_execution {
+        LAST_BATCH.store(0, Ordering::Relaxed);
+    }
+    variable(py)?.call_method1(intern!(py, "reset"), (entered.token,))?;
     Ok(())
 }
 

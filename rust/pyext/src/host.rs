@@ -5,8 +5,9 @@ use std::thread::JoinHandle;
 use pyo3::prelude::*;
 use tritongw_backend_python::host::{
     BatchQueue, BatchSender, HostBatch, HostedModel, InProcessHost, MetricService, ModelCalls,
-    ModelSource, ModelTraits, batch_queue,
+    ModelSource, ModelTraits, ReadyThread, batch_queue,
 };
+use tritongw_engine::backend::ReadyCheck;
 use tritongw_types::{Error, Result};
 
 use crate::call_scope;
@@ -30,24 +31,48 @@ impl InProcessHost for Interpreter {
         let model = Python::attach(|py| PythonModel::load(py, source, false, calls))?;
         // For threads that models start, which do not know whose they are.
         call_scope::set_of_process(Some(of_process), false);
+        let readiness = ready_thread(&model).map_err(|source| not_started(source, "a thread"))?;
         if model.traits().is_concurrent {
-            return Ok(Box::new(Looped::start(Arc::new(model))?));
+            return Ok(Box::new(Looped::start(Arc::new(model), readiness)?));
         }
-        Ok(Box::new(Called(model)))
+        Ok(Box::new(Called { model, readiness }))
     }
 }
 
+/// Starts what asks the model whether it is ready, if it has a word in that.
+fn ready_thread(model: &PythonModel) -> std::io::Result<Option<Arc<ReadyThread>>> {
+    let probe = Python::attach(|py| model.ready_probe(py));
+    let thread = probe.map(|probe| ReadyThread::start(move || probe.ask()));
+    Ok(thread.transpose()?.map(Arc::new))
+}
+
+fn not_started(source: std::io::Error, what: &str) -> Error {
+    let message = format!("failed to start {what} of a model: {source}");
+    Error::internal(message).with_source(source)
+}
+
+fn as_check(readiness: Option<&Arc<ReadyThread>>) -> Option<Arc<dyn ReadyCheck>> {
+    readiness.map(|thread| Arc::clone(thread) as Arc<dyn ReadyCheck>)
+}
+
 /// A model that is called, always on the same thread, of its instance alone.
-struct Called(PythonModel);
+struct Called {
+    model: PythonModel,
+    readiness: Option<Arc<ReadyThread>>,
+}
 
 impl HostedModel for Called {
     fn traits(&self) -> ModelTraits {
-        self.0.traits()
+        self.model.traits()
+    }
+
+    fn ready_check(&self) -> Option<Arc<dyn ReadyCheck>> {
+        as_check(self.readiness.as_ref())
     }
 
     fn execute(&mut self, batch: HostBatch) {
         thread_state::keep();
-        if let Err(error) = Python::attach(|py| self.0.execute(py, batch)) {
+        if let Err(error) = Python::attach(|py| self.model.execute(py, batch)) {
             log::error!("failed to end an execution: {}", error.message());
         }
     }
@@ -55,24 +80,25 @@ impl HostedModel for Called {
 
 impl Drop for Called {
     fn drop(&mut self) {
-        Python::attach(|py| self.0.finalize(py));
+        if let Some(readiness) = &self.readiness {
+            readiness.stop();
+        }
+        Python::attach(|py| self.model.finalize(py));
     }
 }
 
 /// A model whose event loop runs on a thread of its own.
 struct Looped {
     traits: ModelTraits,
+    readiness: Option<Arc<ReadyThread>>,
     // Dropped to stop the loop.
     batches: Option<BatchSender>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Looped {
-    fn start(model: Arc<PythonModel>) -> Result<Self> {
-        let failed = |source: std::io::Error| {
-            let message = format!("failed to start an event loop: {source}");
-            Error::internal(message).with_source(source)
-        };
+    fn start(model: Arc<PythonModel>, readiness: Option<Arc<ReadyThread>>) -> Result<Self> {
+        let failed = |source| not_started(source, "an event loop");
         let traits = model.traits();
         let (batches, queue) = batch_queue().map_err(failed)?;
         let thread = std::thread::Builder::new()
@@ -81,6 +107,7 @@ impl Looped {
             .map_err(failed)?;
         Ok(Self {
             traits,
+            readiness,
             batches: Some(batches),
             thread: Some(thread),
         })
@@ -100,6 +127,10 @@ impl HostedModel for Looped {
         self.traits
     }
 
+    fn ready_check(&self) -> Option<Arc<dyn ReadyCheck>> {
+        as_check(self.readiness.as_ref())
+    }
+
     fn execute(&mut self, batch: HostBatch) {
         // Without a sender the batch is let go, which answers it.
         if let Some(batches) = &self.batches {
@@ -110,6 +141,9 @@ impl HostedModel for Looped {
 
 impl Drop for Looped {
     fn drop(&mut self) {
+        if let Some(readiness) = &self.readiness {
+            readiness.stop();
+        }
         self.batches.take();
         let ended = self.thread.take().map(JoinHandle::join);
         if matches!(ended, Some(Err(_))) {

@@ -26,6 +26,7 @@ mod metrics;
 mod model;
 mod model_control;
 mod parameters;
+mod ready_probe;
 mod request;
 mod response;
 mod response_iterator;

@@ -18,6 +18,7 @@ use tritongw_types::{Error, Result};
 
 use crate::call_scope;
 use crate::inbox::Inbox;
+use crate::ready_probe::ReadyProbe;
 use crate::request::InferenceRequest;
 use crate::response::InferenceResponse;
 use crate::sender::Outlet;
@@ -32,6 +33,8 @@ pub(crate) struct PythonModel {
     calls: Option<Arc<dyn ModelCalls>>,
     execute: Py<PyAny>,
     finalize: Py<PyAny>,
+    // None where the model has none.
+    is_ready: Option<Py<PyAny>>,
     // Whether `execute` is a generator: it gives parts of the answer, one after another.
     is_yielding: bool,
     // Where `execute` is a coroutine function, or an asynchronous generator.
@@ -74,6 +77,7 @@ impl PythonModel {
                 calls: Some(calls),
                 execute: loaded.getattr("execute")?.unbind(),
                 finalize: loaded.getattr("finalize")?.unbind(),
+                is_ready: loaded.getattr("is_ready")?.extract()?,
                 is_yielding: loaded.getattr("is_yielding")?.extract()?,
                 event_loop: loaded.getattr("event_loop")?.extract()?,
                 host: host.clone().unbind(),
@@ -100,6 +104,7 @@ impl PythonModel {
             calls: Some(calls),
             execute,
             finalize: py.None(),
+            is_ready: None,
             is_yielding,
             event_loop: None,
             host: py.import(HOST_MODULE)?.unbind(),
@@ -110,7 +115,19 @@ impl PythonModel {
     pub(crate) fn traits(&self) -> ModelTraits {
         ModelTraits {
             is_concurrent: self.event_loop.is_some(),
+            has_is_ready: self.is_ready.is_some(),
         }
+    }
+
+    /// Returns what asks the model whether it is ready, if it has a word in that.
+    pub(crate) fn ready_probe(&self, py: Python<'_>) -> Option<ReadyProbe> {
+        let is_ready = self.is_ready.as_ref()?;
+        Some(ReadyProbe {
+            instance_name: self.instance_name.clone(),
+            is_ready: is_ready.clone_ref(py),
+            event_loop: self.event_loop.as_ref().map(|each| each.clone_ref(py)),
+            host: self.host.clone_ref(py),
+        })
     }
 
     /// Calls `execute` with the requests of a batch and sends what it returns.
@@ -361,7 +378,7 @@ impl PythonModel {
 }
 
 /// Runs what must not call models.
-fn without_calls<T>(py: Python<'_>, run: impl FnOnce() -> PyResult<T>) -> PyResult<T> {
+pub(crate) fn without_calls<T>(py: Python<'_>, run: impl FnOnce() -> PyResult<T>) -> PyResult<T> {
     let entered = call_scope::forbid(py)?;
     let result = run();
     call_scope::leave(py, entered)?;
@@ -399,7 +416,8 @@ fn host_module(py: Python<'_>) -> Result<Bound<'_, PyModule>> {
         .map_err(|error| Error::internal(format!("failed to import {HOST_MODULE}: {error}")))
 }
 
-fn description(py: Python<'_>, host: &Bound<'_, PyModule>, error: PyErr) -> String {
+/// Returns the text of an exception as clients get it.
+pub(crate) fn description(py: Python<'_>, host: &Bound<'_, PyModule>, error: PyErr) -> String {
     let described = host.call_method1(intern!(py, "describe"), (error.into_value(py),));
     described
         .and_then(|text| text.extract())

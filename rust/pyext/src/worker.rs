@@ -31,16 +31,28 @@ pub(crate) fn worker_main(py: Python<'_>) -> PyResult<()> {
 }
 
 fn serve(py: Python<'_>, mut session: WorkerSession) -> PyResult<()> {
+    let readiness;
     let model = match PythonModel::load(py, session.source(), true, session.calls()) {
         Ok(model) => {
             call_scope::set_of_process(Some(session.calls()), true);
+            let probe = model.ready_probe(py);
+            readiness = probe
+                .map(|probe| session.answer_ready_checks(move || probe.ask()))
+                .transpose()?;
             py.detach(|| session.report_start(&Ok(model.traits())))?;
             Arc::new(model)
         }
         Err(error) => return Ok(py.detach(|| session.report_start(&Err(error)))?),
     };
+    let end_ready_checks = || {
+        if let Some(readiness) = &readiness {
+            py.detach(|| readiness.stop());
+        }
+    };
     if model.traits().is_concurrent {
-        return model.serve(py, Box::new(session));
+        let served = model.serve(py, Box::new(session));
+        end_ready_checks();
+        return served;
     }
     loop {
         match session.try_next()? {
@@ -53,6 +65,7 @@ fn serve(py: Python<'_>, mut session: WorkerSession) -> PyResult<()> {
                 model.execute(py, batch).map_err(|error| gone(&error))?;
             }
             Some(Next::Stop) => {
+                end_ready_checks();
                 model.finalize(py);
                 return Ok(());
             }

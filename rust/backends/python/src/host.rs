@@ -11,6 +11,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 use tritongw_engine::ResponseFlags;
+use tritongw_engine::backend::ReadyCheck;
 use tritongw_types::{CorrelationId, DataType, Error, Parameter, Result, Shape};
 
 pub use self::calls::{
@@ -18,6 +19,7 @@ pub use self::calls::{
 };
 pub use self::metrics::{MetricDesk, MetricService, NewMetric};
 pub use self::queue::{BatchQueue, BatchSender, batch_queue};
+pub use self::ready_thread::ReadyThread;
 pub use crate::server::encode::parameters_json;
 pub use crate::shared::memory::TensorMemory;
 
@@ -25,6 +27,7 @@ pub(crate) mod call_limiter;
 mod calls;
 mod metrics;
 mod queue;
+mod ready_thread;
 
 /// What a host is told about the model it loads.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -60,6 +63,8 @@ pub struct ModelSource {
 pub struct ModelTraits {
     /// Executions overlap: `execute` is a coroutine function.
     pub is_concurrent: bool,
+    /// It says whether it is ready: it has `is_ready` (Y007).
+    pub has_is_ready: bool,
 }
 
 /// One request, as a model sees it.
@@ -291,6 +296,9 @@ pub trait InProcessHost: Send + Sync {
 pub trait HostedModel: Send {
     /// Returns what the model is.
     fn traits(&self) -> ModelTraits;
+
+    /// Returns whom to ask whether the model is ready, if it has `is_ready`.
+    fn ready_check(&self) -> Option<Arc<dyn ReadyCheck>>;
 
     /// Calls the model's `execute`, or sees that its event loop does: the batch's execution says
     /// when it has ended.

@@ -19,6 +19,7 @@ pub(crate) mod open_batch;
 pub(crate) mod outputs;
 mod private_directory;
 pub(crate) mod process;
+mod ready_desk;
 pub(crate) mod receiver;
 pub(crate) mod slab_allocator;
 pub(crate) mod supervisor;

@@ -112,11 +112,18 @@ pub(crate) fn carry_out(
             caller.unload_model(name, told(done, "unload model", instance_name));
         }
         ControlOrder::IsReady { name, version } => {
-            let version = parse_version(version);
-            done(match version {
-                Ok(version) => Ok(caller.model(name, version).is_ok()),
-                Err(error) => Err(not_done("check model readiness", &instance_name, &error)),
-            });
+            let version = match parse_version(version) {
+                Ok(version) => version,
+                Err(error) => {
+                    return done(Err(not_done(
+                        "check model readiness",
+                        &instance_name,
+                        &error,
+                    )));
+                }
+            };
+            let told = |answer: Result<()>| done(Ok(answer.is_ok()));
+            caller.check_ready(name, version, Box::new(told));
         }
     }
 }

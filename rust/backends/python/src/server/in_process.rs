@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tritongw_engine::ResponseFlags;
 use tritongw_engine::backend::{
-    BackendInstance, BackendModel, InstanceContext, ModelContext, Placement,
+    BackendInstance, BackendModel, InstanceContext, ModelContext, Placement, ReadyCheck,
 };
 use tritongw_engine::batch::Batch;
 use tritongw_engine::buffer::RequestMemory;
@@ -91,6 +91,10 @@ struct InProcessInstance {
 impl BackendInstance for InProcessInstance {
     fn placement(&self) -> Placement {
         self.placement
+    }
+
+    fn ready_check(&self) -> Option<Arc<dyn ReadyCheck>> {
+        self.hosted.ready_check()
     }
 
     fn execute(&mut self, batch: &mut Batch) -> Result<()> {

@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use parking_lot::Mutex;
 use tritongw_config::{ModelConfig, Scheduling};
 use tritongw_engine::backend::{
-    BackendInstance, BackendModel, InstanceContext, ModelContext, Placement,
+    BackendInstance, BackendModel, InstanceContext, ModelContext, Placement, ReadyCheck,
 };
 use tritongw_engine::batch::Batch;
 use tritongw_engine::buffer::RequestMemory;
@@ -19,6 +19,7 @@ use super::connection::{BatchContext, not_healthy};
 use super::cores::CoreTable;
 use super::environment::WorkerLaunch;
 use super::input_slab::{InputSlab, SlabRequestMemory};
+use super::ready_desk::ReadyDesk;
 use super::supervisor::{CurrentConnection, Supervisor};
 use crate::backend::{instance_source, metric_registry};
 use crate::host::ModelSource;
@@ -72,6 +73,8 @@ struct WorkerInstance {
     name: Arc<str>,
     model: Arc<ModelContext>,
     placement: Placement,
+    // Where the model has `is_ready`.
+    readiness: Option<Arc<ReadyDesk>>,
     input_slab: Arc<InputSlab>,
     current: Arc<CurrentConnection>,
     // Dropped to stop the supervisor, which sees the end of the pipe.
@@ -93,6 +96,7 @@ impl WorkerInstance {
         };
         let (stop, stopped) = wake::pair().map_err(failed)?;
         let current = Arc::new(Mutex::new(None));
+        let readiness = ReadyDesk::new(Arc::clone(&name));
         let supervisor = Supervisor {
             instance_name: Arc::clone(&name),
             settings: args.settings.clone(),
@@ -105,6 +109,7 @@ impl WorkerInstance {
             source: instance_source(&args.source, instance),
             input_slab: Arc::clone(input_slab),
             current: Arc::clone(&current),
+            readiness: Arc::clone(&readiness),
             control: Arc::clone(&instance.control),
             metrics: metric_registry(&instance.model),
             caller: instance.model.caller(),
@@ -128,6 +133,7 @@ impl WorkerInstance {
             name,
             model: Arc::clone(&instance.model),
             placement,
+            readiness: traits.has_is_ready.then_some(readiness),
             input_slab: Arc::clone(input_slab),
             current,
             stop: Some(stop),
@@ -140,6 +146,12 @@ impl WorkerInstance {
 impl BackendInstance for WorkerInstance {
     fn placement(&self) -> Placement {
         self.placement
+    }
+
+    fn ready_check(&self) -> Option<Arc<dyn ReadyCheck>> {
+        self.readiness
+            .clone()
+            .map(|desk| desk as Arc<dyn ReadyCheck>)
     }
 
     fn execute(&mut self, batch: &mut Batch) -> Result<()> {

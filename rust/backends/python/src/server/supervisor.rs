@@ -30,6 +30,7 @@ use super::input_slab::InputSlab;
 use super::open_batch::ComputeSpan;
 use super::outputs::OutputSlab;
 use super::process::WorkerProcess;
+use super::ready_desk::ReadyDesk;
 use super::receiver::Receiver;
 use crate::host::{MetricDesk, ModelSource, ModelTraits};
 use crate::settings::WorkerSettings;
@@ -56,6 +57,8 @@ pub(crate) struct Supervisor {
     pub(crate) source: ModelSource,
     pub(crate) input_slab: Arc<InputSlab>,
     pub(crate) current: Arc<CurrentConnection>,
+    /// Who hears whether the model is ready.
+    pub(crate) readiness: Arc<ReadyDesk>,
     pub(crate) control: Arc<dyn InstanceControl>,
     pub(crate) metrics: Arc<MetricRegistry>,
     /// The way to other models.
@@ -85,7 +88,7 @@ impl Supervisor {
         let first = self.start();
         let mut worker = match first {
             Ok(worker) => {
-                *self.current.lock() = Some(Arc::clone(&worker.connection));
+                self.put_in_service(&worker);
                 if started.send(Ok(worker.connection.traits())).is_err() {
                     self.shut_down(worker);
                     return;
@@ -113,11 +116,25 @@ impl Supervisor {
             let Some(next) = self.restart(&mut delay) else {
                 return;
             };
-            *self.current.lock() = Some(Arc::clone(&next.connection));
+            self.put_in_service(&next);
             drop(metrics);
             self.control.set_availability(Availability::Available);
             worker = next;
         }
+    }
+
+    /// Lets requests and questions go to a worker.
+    fn put_in_service(&self, worker: &Worker) {
+        *self.current.lock() = Some(Arc::clone(&worker.connection));
+        let is_asked = worker.connection.traits().has_is_ready;
+        self.readiness
+            .open(is_asked.then(|| Arc::clone(&worker.process.control)));
+    }
+
+    /// Lets nothing more go to the worker.
+    fn take_out_of_service(&self) {
+        *self.current.lock() = None;
+        self.readiness.close();
     }
 
     fn start(&self) -> Result<Worker> {
@@ -290,6 +307,9 @@ impl Supervisor {
                 index,
             } => self.tell_when_room(worker, token, batch, index),
             ToServer::Log(line) => write_log(&line),
+            ToServer::Ready { reason } => {
+                self.readiness.answer(reason);
+            }
             ToServer::Started { .. }
             | ToServer::Failed { .. }
             | ToServer::Completed { .. }
@@ -336,7 +356,7 @@ impl Supervisor {
             metrics,
             ..
         } = worker;
-        *self.current.lock() = None;
+        self.take_out_of_service();
         process.kill();
         let status = process.wait();
         connection.note_death();
@@ -381,7 +401,7 @@ impl Supervisor {
     /// Lets the worker finish, and kills it if it does not in time. One that still executes is
     /// killed at once: the engine has waited for its requests as long as it was told to.
     fn shut_down(&self, worker: Worker) {
-        *self.current.lock() = None;
+        self.take_out_of_service();
         if worker.connection.is_busy() {
             log::warn!(
                 "killing the worker of '{}': it still executes",

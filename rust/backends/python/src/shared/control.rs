@@ -21,7 +21,7 @@ use super::metric_message::{MetricAnswer, MetricRequest};
 use crate::host::{ModelSource, ModelTraits};
 
 /// Changes with every change of frames or messages: a worker may come from another installation.
-pub(crate) const PROTOCOL_VERSION: u32 = 6;
+pub(crate) const PROTOCOL_VERSION: u32 = 7;
 
 /// Longest message that travels in the packet itself; the kernel takes some 200 KiB.
 const PACKET_LIMIT: usize = 64 * 1024;
@@ -42,6 +42,8 @@ pub(crate) enum ToWorker {
     Room { token: u64 },
     /// Answers [`ToServer::Metric`].
     Metric { token: u64, answer: MetricAnswer },
+    /// Asks whether the model is ready; the last question has been answered.
+    CheckReady,
 }
 
 /// What a worker has to do.
@@ -71,6 +73,8 @@ pub(crate) enum ToServer {
     WaitForRoom { token: u64, batch: u64, index: u32 },
     /// Makes or changes a metric; the token is 0 where no answer is due.
     Metric { token: u64, request: MetricRequest },
+    /// Answers [`ToWorker::CheckReady`]: why the model is not ready, if it is not.
+    Ready { reason: Option<String> },
 }
 
 /// A line for the log.

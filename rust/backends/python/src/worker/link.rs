@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 use rustix::process::Signal;
+use tritongw_engine::backend::ReadyCheck;
 
 use super::metrics::MetricQuestions;
+use crate::host::ReadyThread;
 use crate::shared::control::{ControlSocket, LogLine, ToServer, ToWorker};
 
 /// The control socket, shared by all threads of the worker.
@@ -15,6 +17,8 @@ pub(super) struct Link {
     socket: ControlSocket,
     questions: Mutex<Questions>,
     pub(super) metric_questions: MetricQuestions,
+    // Where the model has `is_ready`.
+    pub(super) readiness: OnceLock<Arc<ReadyThread>>,
 }
 
 #[derive(Debug, Default)]
@@ -30,6 +34,7 @@ impl Link {
             socket,
             questions: Mutex::default(),
             metric_questions: MetricQuestions::default(),
+            readiness: OnceLock::new(),
         });
         let listener = Arc::clone(&link);
         std::thread::Builder::new()
@@ -79,7 +84,21 @@ impl Link {
         answer.recv().unwrap_or(false)
     }
 
-    fn listen(&self) {
+    /// Asks the model, and tells the server when it has answered.
+    fn check_ready(self: &Arc<Self>) {
+        let Some(readiness) = self.readiness.get() else {
+            return;
+        };
+        let link = Arc::clone(self);
+        readiness.ask(Box::new(move |answer| {
+            let reason = answer.err().map(|error| error.message().to_owned());
+            if let Err(error) = link.tell(&ToServer::Ready { reason }) {
+                log::warn!("failed to tell the server whether the model is ready: {error}");
+            }
+        }));
+    }
+
+    fn listen(self: &Arc<Self>) {
         while let Ok(Some((message, _))) = self.socket.receive::<ToWorker>() {
             let (token, answer) = match message {
                 ToWorker::Cancelled {
@@ -89,6 +108,10 @@ impl Link {
                 ToWorker::Room { token } => (token, true),
                 ToWorker::Metric { token, answer } => {
                     self.metric_questions.answer(token, answer);
+                    continue;
+                }
+                ToWorker::CheckReady => {
+                    self.check_ready();
                     continue;
                 }
                 ToWorker::Serve(_) | ToWorker::CompleteConfig(_) => continue,

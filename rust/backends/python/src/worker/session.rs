@@ -17,7 +17,7 @@ use super::outbox::{BatchLease, Outbox, WorkerReply};
 use super::output_slab::WorkerOutputs;
 use crate::host::{
     BatchReply, BatchSource, Execution, HostBatch, HostRequest, HostTensor, MetricService,
-    ModelCalls, ModelSource, ModelTraits, Next, TensorMemory,
+    ModelCalls, ModelSource, ModelTraits, Next, ReadyThread, TensorMemory,
 };
 use crate::shared::channel::WorkerChannel;
 use crate::shared::control::{ControlSocket, PROTOCOL_VERSION, StartOrder, ToServer, ToWorker};
@@ -62,9 +62,10 @@ pub fn connect() -> io::Result<Assignment> {
             let (source, link) = accept(order, socket)?;
             Ok(Assignment::CompleteConfig(ConfigSession { source, link }))
         }
-        ToWorker::Cancelled { .. } | ToWorker::Room { .. } | ToWorker::Metric { .. } => {
-            Err(io::Error::other("the server gave no order"))
-        }
+        ToWorker::Cancelled { .. }
+        | ToWorker::Room { .. }
+        | ToWorker::Metric { .. }
+        | ToWorker::CheckReady => Err(io::Error::other("the server gave no order")),
     }
 }
 
@@ -185,6 +186,21 @@ impl WorkerSession {
     /// Returns the way to other models; it leads somewhere once the model is ready to execute.
     pub fn calls(&self) -> Arc<dyn ModelCalls> {
         Arc::new(Arc::clone(&self.calls))
+    }
+
+    /// Lets the server ask whether the model is ready, of `probe`; before [`Self::report_start`].
+    /// To be stopped before the model ends.
+    ///
+    /// # Errors
+    /// If there can be no more threads.
+    pub fn answer_ready_checks(
+        &self,
+        probe: impl Fn() -> Result<()> + Send + 'static,
+    ) -> io::Result<Arc<ReadyThread>> {
+        let thread = Arc::new(ReadyThread::start(probe)?);
+        let is_first = self.link.readiness.set(Arc::clone(&thread)).is_ok();
+        debug_assert!(is_first, "a worker has one model");
+        Ok(thread)
     }
 
     /// Tells the server that the model is ready to execute, or why it did not load.
