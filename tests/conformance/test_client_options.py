@@ -48,7 +48,11 @@ ARRAY = np.array([1, 2, 3], dtype=np.float32)
 @pytest.fixture(scope="module")
 def server(starter: ServerStarter, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server that lives although one of its models does not load."""
-    directory = write_models(tmp_path_factory.mktemp("models"), MODELS)
+    # Python processes of 2.51 read no other names.
+    models = {
+        name: model for name, model in MODELS.items() if name.isascii() or not starter.is_oracle
+    }
+    directory = write_models(tmp_path_factory.mktemp("models"), models)
     options = ["--exit-on-error=false", "--strict-readiness=false"]
     with starter.prepare("client_options", directory, options) as process:
         yield Server(process, starter.is_oracle)
@@ -97,6 +101,8 @@ def test_packages_of_now_and_of_before(server: Server, name: str) -> None:
 
 @pytest.mark.parametrize("model", QUOTED_NAMES)
 def test_names_of_models_are_quoted_in_paths(server: Server, model: str) -> None:
+    if server.is_oracle and not model.isascii():
+        pytest.skip("2.51 cannot load it")
     with tritonclient.http.InferenceServerClient(server.http.address) as client:
         assert client.is_model_ready(model)
         assert client.get_model_metadata(model)["name"] == model

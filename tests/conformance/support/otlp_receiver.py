@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 WAIT_S = 20
+DOOR_SPAN = "InferRequest"
 
 
 @dataclass(frozen=True)
@@ -93,14 +94,23 @@ class OtlpReceiver:
             self._arrived.notify_all()
 
     def next_trace(self) -> Spans:
-        """Wait for a message, which must hold one trace, and return it."""
-        with self._arrived:
-            assert self._arrived.wait_for(lambda: self.requests, WAIT_S), "no trace was sent"
-            message = self.requests.pop(0)
-        (group,) = message.resource_spans
-        (scoped,) = group.scope_spans
-        by_name = {span.name: span for span in scoped.spans}
-        assert len(by_name) == len(scoped.spans)
+        """Wait for the spans of one trace and return it.
+
+        A sender may spread them over messages; the span of the door ends last.
+        """
+        by_name: dict[str, Any] = {}
+        while DOOR_SPAN not in by_name:
+            with self._arrived:
+                assert self._arrived.wait_for(lambda: self.requests, WAIT_S), (
+                    f"no trace was sent, only {sorted(by_name)}"
+                )
+                message = self.requests.pop(0)
+            (group,) = message.resource_spans
+            (scoped,) = group.scope_spans
+            spans = {span.name: span for span in scoped.spans}
+            assert len(spans) == len(scoped.spans)
+            assert not spans.keys() & by_name.keys()
+            by_name |= spans
         resource = {each.key: each.value.string_value for each in group.resource.attributes}
         return Spans(by_name, resource, scoped.scope.name)
 
