@@ -2,13 +2,17 @@
 //! Checks that a configuration is pairs of `INPUT<i>` and `OUTPUT<i>`, in Triton's words.
 
 use tritongw_config::ModelConfig;
-use tritongw_types::{CName, Error, Result, Shape};
+use tritongw_types::{CName, DataType, Error, Result, Shape};
 
 /// An output and the input it repeats.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Pair {
     pub(crate) input: CName,
     pub(crate) output: CName,
+    pub(crate) data_type: DataType,
+    /// What the output is where a request leaves the optional input out: so many zeros, the batch
+    /// dimension not included.
+    pub(crate) missing: Option<Shape>,
 }
 
 /// Returns the pairs of a configuration, in the order of its outputs.
@@ -53,9 +57,12 @@ fn pair(config: &ModelConfig, output_name: &CName) -> Result<Pair> {
             "expected input and output shape to match, got {input_shape} and {output_shape}"
         )));
     }
+    let zeros = || input_shape.iter().map(|&dim| dim.max(1)).collect();
     Ok(Pair {
         input: input.name.clone(),
         output: output.name.clone(),
+        data_type: input.data_type,
+        missing: input.is_optional.then(zeros),
     })
 }
 

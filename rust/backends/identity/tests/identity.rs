@@ -6,16 +6,18 @@ use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use tempfile::TempDir;
 use tritongw_backend_identity::IdentityBackend;
 use tritongw_engine::buffer::{HeapAllocator, InputBuffer, OutputBuffer, ResponseAllocator};
+use tritongw_engine::trace::{
+    TraceEvent, TraceExporter, TraceLevels, TraceMode, TraceOptions, TraceRecord, TraceSettings,
+};
 use tritongw_engine::{
     InferenceRequest, InferenceResponse, InputTensor, OutputTensor, ResponseFlags, ResponseSink,
     Server, ServerOptions, StatisticsSnapshot,
 };
-use tritongw_types::{
-    CName, DataType, Error, ErrorCode, MemoryLocation, ParameterValue, Result, Shape,
-};
+use tritongw_types::{CName, DataType, Error, MemoryLocation, ParameterValue, Result, Shape};
 
 const PAIRS: &str = r#"
 input [
@@ -63,17 +65,32 @@ fn an_input_in_pieces_is_put_together() {
 }
 
 #[test]
-fn an_output_whose_optional_input_is_missing_cannot_be_asked_for() {
+fn an_output_whose_optional_input_is_missing_is_zeros() {
     let fixture = serve(PAIRS);
+    let outputs = fixture.infer(vec![numbers()], &[]).expect("valid");
+    assert_eq!(outputs.len(), 2);
+    let output = &outputs[1];
+    // A variable dimension is 1; a text is empty.
+    assert_eq!(
+        (output.data_type, &output.shape[..]),
+        (DataType::Bytes, &[1][..])
+    );
+    assert_eq!(data(output), [0; 4]);
     let outputs = fixture
         .infer(vec![numbers()], &["OUTPUT0"])
-        .expect("its input is there");
+        .expect("not asked for");
     assert_eq!(outputs.len(), 1);
-    let error = fixture
-        .infer(vec![numbers()], &[])
-        .expect_err("all outputs are asked for");
-    assert_eq!(error.code(), ErrorCode::Unsupported);
-    assert_eq!(error.message(), "failed to get input 'INPUT1'");
+}
+
+#[test]
+fn zeros_have_the_batch_dimension_of_the_request() {
+    let batched = PAIRS.replace("TYPE_STRING dims: [ -1 ]", "TYPE_FP16 dims: [ 3, -1 ]");
+    let fixture = serve(&format!("max_batch_size: 8\n{batched}"));
+    let mut input = numbers();
+    input.shape = Shape::from([2, 1]);
+    let outputs = fixture.infer(vec![input], &["OUTPUT1"]).expect("valid");
+    assert_eq!(&outputs[0].shape[..], [2, 3, 1]);
+    assert_eq!(data(&outputs[0]), [0; 12]);
 }
 
 #[test]
@@ -82,17 +99,111 @@ fn every_request_is_counted() {
     fixture
         .infer(vec![numbers(), strings()], &[])
         .expect("valid");
-    fixture
-        .infer(vec![numbers()], &[])
-        .expect_err("an input is missing");
+    fixture.infer(vec![numbers()], &[]).expect("valid");
     let statistics = fixture.statistics();
     assert_eq!(
         (statistics.success.count, statistics.failed().count),
-        (1, 1)
+        (2, 0)
     );
     assert_eq!(
         (statistics.inference_count, statistics.execution_count),
-        (1, 2)
+        (2, 2)
+    );
+}
+
+#[test]
+fn bytes_of_inputs_that_became_outputs_are_a_metric() {
+    let fixture = serve(PAIRS);
+    let line =
+        |bytes: usize| format!("input_byte_size_counter{{model=\"m\",version=\"1\"}} {bytes}\n");
+    let told = || tritongw_engine::metrics::render(&fixture.server);
+    assert!(told().contains(&line(0)), "{}", told());
+    let (numbers, strings) = (numbers(), strings());
+    let sizes = [numbers.byte_size(), strings.byte_size()];
+    let both = vec![numbers.clone(), strings];
+    fixture.infer(both, &[]).expect("valid");
+    assert!(told().contains(&line(sizes[0] + sizes[1])), "{}", told());
+    fixture.infer(vec![numbers], &["OUTPUT1"]).expect("valid");
+    assert!(
+        told().contains(&line(sizes[0] + sizes[1])),
+        "no input was repeated"
+    );
+}
+
+/// Keeps the names of what backends note themselves.
+#[derive(Clone, Default)]
+struct Noted(Arc<Mutex<Vec<String>>>);
+
+impl TraceExporter for Noted {
+    fn export(&self, records: Vec<TraceRecord>) {
+        let events = records.into_iter().flat_map(|trace| trace.events);
+        self.0.lock().extend(events.filter_map(|event| match event {
+            TraceEvent::Custom { name, .. } => Some(name),
+            _ => None,
+        }));
+    }
+
+    fn settings(&self) -> Vec<(&'static str, Vec<String>)> {
+        Vec::new()
+    }
+
+    fn shut_down(&self) {}
+}
+
+#[test]
+fn traces_hold_what_the_model_asks_for() {
+    let noted = Noted::default();
+    let exporter = Arc::new(noted.clone());
+    let settings = TraceSettings {
+        levels: TraceLevels {
+            timestamps: true,
+            tensors: false,
+        },
+        rate: 1,
+        ..TraceSettings::default()
+    };
+    let options = ServerOptions {
+        trace: TraceOptions {
+            settings,
+            mode: TraceMode::OpenTelemetry(exporter),
+        },
+        ..ServerOptions::default()
+    };
+    let parameters = [
+        ("enable_custom_tracing", "true"),
+        ("nested_span_count", "3"),
+        ("single_activity_frequency", "2"),
+    ];
+    let parameters = parameters
+        .map(|(key, value)| parameter(key, value))
+        .concat();
+    let fixture = serve_with(&format!("{PAIRS}{parameters}"), options);
+    let mut request = fixture.request(vec![numbers()], &[]);
+    request.set_trace(fixture.server.traces().sample("m", None));
+    fixture
+        .send(request, Arc::new(HeapAllocator))
+        .expect("valid");
+    fixture.server.stop(Duration::from_secs(1));
+    let noted = noted.0.lock();
+    let names: Vec<_> = noted
+        .iter()
+        .map(|name| name.trim_start_matches("CUSTOM_"))
+        .collect();
+    assert_eq!(
+        names,
+        [
+            "ACTIVITY_START",
+            "ACTIVITY_END",
+            "SINGLE_ACTIVITY",
+            "ACTIVITY0_START",
+            "SINGLE_ACTIVITY",
+            "ACTIVITY1_START",
+            "ACTIVITY2_START",
+            "SINGLE_ACTIVITY",
+            "ACTIVITY2_END",
+            "ACTIVITY1_END",
+            "ACTIVITY0_END",
+        ]
     );
 }
 
@@ -234,6 +345,10 @@ struct Fixture {
 
 /// Serves one model `m` of this configuration.
 fn serve(config: &str) -> Fixture {
+    serve_with(config, ServerOptions::default())
+}
+
+fn serve_with(config: &str, options: ServerOptions) -> Fixture {
     let repository = TempDir::new().expect("a temporary directory");
     let model = repository.path().join("m");
     std::fs::create_dir_all(model.join("1")).expect("a writable directory");
@@ -242,7 +357,7 @@ fn serve(config: &str) -> Fixture {
     let model_repositories = vec![repository.path().to_owned()];
     let options = ServerOptions {
         model_repositories,
-        ..ServerOptions::default()
+        ..options
     };
     let server = Server::new(options, vec![Arc::new(IdentityBackend)]).expect("readable");
     Fixture {
