@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -113,6 +114,10 @@ def install(venv_directory: Path | None = None) -> OracleInstallation:
     return installation
 
 
+# With fifty Python models on a busy machine it takes minutes to start and to end.
+SLOW_S = 240
+
+
 class OracleServer(ServerProcess):
     """The real Triton on free ports.
 
@@ -143,7 +148,7 @@ class OracleServer(ServerProcess):
         self._model_repository = model_repository
         self._options = list(options)
 
-    def start(self, timeout_s: float = 60) -> None:
+    def start(self, timeout_s: float = SLOW_S) -> None:
         """Start on ports that are free now, again with others when somebody was faster."""
         for attempt in range(_START_ATTEMPTS):
             command = self._installation.command(self._model_repository, free_ports(3))
@@ -154,6 +159,10 @@ class OracleServer(ServerProcess):
                 is_last = attempt + 1 == _START_ATTEMPTS
                 if is_last or "already in use" not in str(error):
                     raise
+
+    def stop(self, signal_number: int = signal.SIGTERM, timeout_s: float = SLOW_S) -> int:
+        """Ask the server to end and return its exit status; kill it when it does not."""
+        return super().stop(signal_number, timeout_s)
 
 
 def free_ports(count: int) -> list[int]:

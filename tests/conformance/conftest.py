@@ -18,6 +18,7 @@ import pytest
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parents[1] / "benches" / "load")]
 
+import oracle  # noqa: E402
 from support import repository  # noqa: E402
 from support.grpc_door import GrpcDoor  # noqa: E402
 from support.servers import Server, ServerStarter  # noqa: E402
@@ -48,6 +49,12 @@ def asks_for_oracle(config: pytest.Config) -> bool:
     # This file may be loaded too late for its option: then only the environment counts.
     is_asked = config.getoption("--oracle", default=False)
     return bool(is_asked) or os.environ.get("TRITONGW_ORACLE") == "1"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if asks_for_oracle(config):
+        for item in items:
+            item.add_marker(pytest.mark.timeout(2 * oracle.SLOW_S))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
