@@ -89,6 +89,10 @@ test-rust: $(VENV)/.deps-test ## Rust tests, and the benchmarks once each
 test-python: $(VENV)/.wheel-$(PROFILE) ## Python tests against the installed wheel
 	pytest -m "$(QUICK_MARKS)" --junitxml=target/test-python.xml -o junit_family=xunit1
 
+.PHONY: gpu
+gpu: $(VENV)/.wheel-$(PROFILE) ## tests on an NVIDIA GPU; PyTorch and CuPy must be in .venv
+	pytest tests/gpu
+
 .PHONY: conformance
 conformance: test-rust test-python ## run the tests and hold their results against the ledger
 	python tools/conformance.py check

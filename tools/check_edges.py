@@ -21,17 +21,18 @@ ROOT = Path(__file__).resolve().parent.parent
 PREFIX = "tritongw-"
 BACKEND = "backend-"
 
-CORE = {"types", "protocol", "config", "scheduler", "engine"}
+CORE = {"types", "cuda", "protocol", "config", "scheduler", "engine"}
 DOORS = {"http", "grpc", "abi"}
 
 # What each crate may name in its dependencies, without the common prefix. A backend is any crate
 # called backend-*; "backends" below stands for all of them.
 ALLOWED: dict[str, set[str]] = {
     "types": set(),
+    "cuda": {"types"},
     "protocol": {"types"},
     "config": {"types", "protocol"},
     "scheduler": {"types", "config"},
-    "engine": {"types", "protocol", "config", "scheduler"},
+    "engine": {"types", "cuda", "protocol", "config", "scheduler"},
     "testing": CORE,
     "http": CORE,
     "grpc": CORE,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from server_process import ServerProcess
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 
@@ -26,6 +26,8 @@ class TritongwServer(ServerProcess):
         Further command-line options.
     ready_path : str, default="/v2/health/ready"
         HTTP path that answers 200 once the server may be used.
+    environment : Mapping[str, str] or None, default=None
+        Complete environment of the server; None passes ours on.
     """
 
     def __init__(
@@ -34,6 +36,7 @@ class TritongwServer(ServerProcess):
         log_path: Path,
         options: Sequence[str] = (),
         ready_path: str = "/v2/health/ready",
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         command = [
             *(sys.executable, "-m", "tritongw", "serve"),
@@ -45,4 +48,4 @@ class TritongwServer(ServerProcess):
             "--metrics-port=0",
             *options,
         ]
-        super().__init__(command, log_path, ready_path=ready_path)
+        super().__init__(command, log_path, environment, ready_path)

@@ -19,6 +19,9 @@ pub struct NormalizeOptions<'a> {
     pub has_gpu_support: bool,
     /// The least compute capability of a GPU in `gpus`, for messages.
     pub min_compute_capability: f64,
+    /// Whether the model's backend can execute on GPUs: where it cannot, a kind that is left open
+    /// is the CPU. Triton gives such a model a GPU, and its backend then fails.
+    pub backend_uses_gpus: bool,
     /// Instance groups the backend would rather have, best first.
     pub preferred_groups: &'a [pb::ModelInstanceGroup],
 }
@@ -87,7 +90,7 @@ fn normalize_instance_groups(
         }
         if group.kind == Kind::Auto as i32 {
             let has_all = group.gpus.iter().all(|gpu| options.gpus.contains(gpu));
-            let is_gpu = !options.gpus.is_empty() && has_all;
+            let is_gpu = options.backend_uses_gpus && !options.gpus.is_empty() && has_all;
             group.set_kind(if is_gpu { Kind::Gpu } else { Kind::Cpu });
         }
         apply_preferences(group, options);

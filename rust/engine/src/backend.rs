@@ -49,6 +49,12 @@ pub trait Backend: Send + Sync {
         None
     }
 
+    /// Returns whether instances can run on GPUs; a model of a backend that says no runs on the
+    /// CPU where its configuration leaves the kind open (M049).
+    fn uses_gpus(&self) -> bool {
+        false
+    }
+
     /// Lets go of what outlives models: the server has ended all of them.
     fn close(&self) {}
 

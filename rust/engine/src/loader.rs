@@ -13,6 +13,7 @@ use crate::Server;
 use crate::backend::{Backend, ModelContext};
 use crate::backend_registry::BackendRegistry;
 use crate::clock::monotonic_ns;
+use crate::gpus::UsableGpus;
 use crate::latency_metrics::LatencyMetrics;
 use crate::load_failure::LoadFailure;
 use crate::loaded_model::Origin;
@@ -31,6 +32,7 @@ pub(crate) struct Loader {
     pub(crate) timer: Timer,
     pub(crate) server: Weak<Server>,
     pub(crate) metrics: Arc<MetricsOptions>,
+    pub(crate) gpus: UsableGpus,
 }
 
 /// What is to be loaded: a model's files, and what they are now.
@@ -72,7 +74,10 @@ impl Loader {
         let entries: Vec<_> = entries.iter().map(String::as_str).collect();
         name_after_directory(&mut message, name)
             .and_then(|()| guess_backend(&mut message, name, &entries))
-            .and_then(|()| normalize(&mut message, &NormalizeOptions::default()))
+            .and_then(|()| {
+                let options = self.normalize_options(&message.backend, &message.runtime);
+                normalize(&mut message, &options)
+            })
             .map_err(LoadFailure::NoModel)?;
         let policy = VersionPolicy::from_message(&message).map_err(LoadFailure::NoModel)?;
         let config = ModelConfig::from_message(message).map_err(|error| {
@@ -146,7 +151,7 @@ impl Loader {
         if self.is_auto_complete
             && let Some(completed) = backend.complete_config(&context)?
         {
-            context.config = Arc::new(complete(config, &completed)?);
+            context.config = Arc::new(self.complete(config, &completed)?);
         }
         let latencies = LatencyMetrics::new(&self.metrics, &context.config);
         let statistics = ModelStatistics::new(latencies);
@@ -163,14 +168,26 @@ impl Loader {
         }
         self.backends.find(&config.backend, &config.runtime)
     }
-}
 
-/// Merges what a backend has completed, then normalises and checks the whole again.
-fn complete(config: &ModelConfig, completed: &str) -> Result<ModelConfig> {
-    let completed = json::parse(completed)?;
-    let mut merged = merge_backend_completion(config.message(), completed)?;
-    normalize(&mut merged, &NormalizeOptions::default())?;
-    ModelConfig::from_message(merged)
+    /// Merges what a backend has completed, then normalises and checks the whole again.
+    fn complete(&self, config: &ModelConfig, completed: &str) -> Result<ModelConfig> {
+        let completed = json::parse(completed)?;
+        let mut merged = merge_backend_completion(config.message(), completed)?;
+        let options = self.normalize_options(&merged.backend, &merged.runtime);
+        normalize(&mut merged, &options)?;
+        ModelConfig::from_message(merged)
+    }
+
+    /// Returns what normalising the configuration of a model of that backend needs to know.
+    fn normalize_options(&self, backend: &str, runtime: &str) -> NormalizeOptions<'_> {
+        // Of no interest where there is no GPU.
+        let uses_gpus = !self.gpus.is_empty()
+            && self
+                .backends
+                .find(backend, runtime)
+                .is_ok_and(|backend| backend.uses_gpus());
+        self.gpus.normalize_options(uses_gpus)
+    }
 }
 
 /// Logs the versions that the policy names and the repository has not (R054).

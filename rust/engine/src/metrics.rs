@@ -105,6 +105,9 @@ pub fn render(server: &Server) -> String {
     }
     gauges(&mut text, &models);
     pinned_pool(&mut text, options.pinned_memory_pool_byte_size);
+    if let Some(gpus) = server.gpu_metrics() {
+        gpus.render(&mut text);
+    }
     if options.reports_cpu {
         server.host().measure().render(&mut text);
     }

@@ -20,7 +20,9 @@ pub struct MetricsOptions {
     pub summary_quantiles: Vec<Quantile>,
     /// Whether the host's CPU and memory are told (C076).
     pub reports_cpu: bool,
-    /// How old the host's numbers may be (C079).
+    /// Whether GPUs are told, where there are any (C075).
+    pub reports_gpus: bool,
+    /// How old the numbers of host and GPUs may be (C079).
     pub interval: Duration,
     /// Size of the pinned pool, as asked for (C089).
     pub pinned_memory_pool_byte_size: u64,
@@ -42,6 +44,7 @@ impl Default for MetricsOptions {
             summary_latencies: false,
             summary_quantiles: quantiles.map(target).to_vec(),
             reports_cpu: true,
+            reports_gpus: true,
             interval: Duration::from_secs(2),
             pinned_memory_pool_byte_size: 1 << 28,
         }

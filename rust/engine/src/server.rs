@@ -16,6 +16,8 @@ use crate::backend_registry::{BackendEntry, BackendRegistry};
 use crate::call_graph::CallGraph;
 use crate::clock::monotonic_ns;
 use crate::custom_metrics::MetricRegistry;
+use crate::gpu_metrics::GpuMetrics;
+use crate::gpus::{GpuOptions, UsableGpus};
 use crate::host_metrics::HostMeter;
 use crate::lifecycle::ModelLifecycle;
 use crate::loaded_model::LoadedModel;
@@ -97,6 +99,8 @@ pub struct ServerOptions {
     pub log: Arc<LogControl>,
     /// What is measured, and how (C080).
     pub metrics: MetricsOptions,
+    /// GPUs that may be used.
+    pub gpus: GpuOptions,
 }
 
 impl Default for ServerOptions {
@@ -121,6 +125,7 @@ impl Default for ServerOptions {
             trace: TraceOptions::default(),
             log: Arc::default(),
             metrics: MetricsOptions::default(),
+            gpus: GpuOptions::default(),
         }
     }
 }
@@ -143,6 +148,7 @@ pub struct Server {
     metrics: Arc<MetricsOptions>,
     custom_metrics: Arc<MetricRegistry>,
     host: HostMeter,
+    gpu_metrics: Option<GpuMetrics>,
 }
 
 impl Server {
@@ -173,6 +179,10 @@ impl Server {
             options.backend_settings,
             options.backend_directory,
         ));
+        let gpu_metrics = match metrics.reports_gpus {
+            true => GpuMetrics::start(&options.gpus.gpus, metrics.interval),
+            false => None,
+        };
         let server = Arc::new_cyclic(|server| {
             let loader = Loader {
                 backends: Arc::clone(&backends),
@@ -182,6 +192,7 @@ impl Server {
                 timer,
                 server: Weak::clone(server),
                 metrics: Arc::clone(&metrics),
+                gpus: UsableGpus::new(&options.gpus),
             };
             let of_models = Arc::clone(&lifecycle);
             let manager =
@@ -201,6 +212,7 @@ impl Server {
                 log: options.log,
                 custom_metrics: Arc::default(),
                 host: HostMeter::new(metrics.interval),
+                gpu_metrics,
                 metrics,
             }
         });
@@ -239,6 +251,10 @@ impl Server {
 
     pub(crate) fn host(&self) -> &HostMeter {
         &self.host
+    }
+
+    pub(crate) fn gpu_metrics(&self) -> Option<&GpuMetrics> {
+        self.gpu_metrics.as_ref()
     }
 
     /// Returns the calls from model to model that are under way.

@@ -1,27 +1,47 @@
 // SPDX-License-Identifier: Apache-2.0
 //! DLPack: tensors given to and taken from other frameworks without a copy.
 //!
-//! Only host memory, contiguous in C order; the unversioned form, which every framework takes.
+//! Memory of the host or of an NVIDIA GPU, contiguous in C order; the unversioned form, which every
+//! framework takes.
+//!
+//! Streams: what another framework gives is asked for in the order of the legacy default stream,
+//! which is also the one that copies it to the host. What is given away is ordered before the
+//! stream that its reader names, or complete if the reader names none.
 #![expect(unsafe_code, reason = "DLPack is a C structure in a capsule")]
 
 use std::ffi::{CStr, c_void};
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
+use pyo3::exceptions::PyBufferError;
 use pyo3::ffi;
 use pyo3::prelude::*;
+use pyo3::types::PyDict;
 use tritongw_backend_python::host::TensorMemory;
-use tritongw_types::{DataType, Shape, byte_size};
+use tritongw_cuda::{DeviceMemory, LEGACY_STREAM};
+use tritongw_types::{DataType, Error, Shape, byte_size};
 
-use crate::error::model_exception;
+use crate::error::{model_exception, to_exception};
 
 const NAME: &CStr = c"dltensor";
 const USED_NAME: &CStr = c"used_dltensor";
 
 /// Number of host memory in `DLDeviceType`.
-pub(crate) const CPU: i32 = 1;
+const CPU: i32 = 1;
+/// Number of memory of an NVIDIA GPU.
+const CUDA: i32 = 2;
 /// Number of pinned host memory.
 const CUDA_HOST: i32 = 3;
+/// Number of CUDA's managed memory, which a GPU reads as its own.
+const CUDA_MANAGED: i32 = 13;
+
+/// Device type and id of host memory.
+pub(crate) const ON_HOST: (i32, i32) = (CPU, 0);
+
+/// The stream of a reader that names none.
+pub(crate) const DEFAULT_STREAM: i64 = LEGACY_STREAM as i64;
+/// What a reader says that does not want to be ordered after anything.
+const NO_STREAM: i64 = -1;
 
 const NOT_SUPPORTED: &str = "Provided tensor is not supported. Tensor must be a DLPack capsule\
                              \x20        or have `__dlpack__` and `__dlpack_device__` attributes";
@@ -29,6 +49,7 @@ const NOT_CONTIGUOUS: &str = "DLPack tensor is not contiguous. Only contiguous D
                               that are stored in C-Order are supported.";
 
 #[repr(C)]
+#[derive(Clone, Copy)]
 struct DlDevice {
     device_type: i32,
     device_id: i32,
@@ -64,7 +85,55 @@ struct DlManagedTensor {
 struct Exported {
     managed: DlManagedTensor,
     shape: Vec<i64>,
-    _memory: TensorMemory,
+    _memory: DlMemory,
+}
+
+/// Where the data of a tensor lies.
+#[derive(Clone, Debug)]
+pub(crate) enum DlMemory {
+    Host(TensorMemory),
+    Device(DeviceMemory),
+}
+
+impl DlMemory {
+    /// Returns device type and id.
+    pub(crate) fn device(&self) -> (i32, i32) {
+        match self {
+            Self::Host(_) => ON_HOST,
+            Self::Device(memory) => (CUDA, memory.gpu()),
+        }
+    }
+
+    fn address(&self) -> *mut c_void {
+        match self {
+            Self::Host(memory) => memory.as_mut_ptr().cast(),
+            Self::Device(memory) => ptr::without_provenance_mut(memory.address() as usize),
+        }
+    }
+
+    /// Sees that the contents are there for a reader: on the stream it names, or on any.
+    pub(crate) fn make_readable(&self, py: Python<'_>, stream: Option<i64>) -> PyResult<()> {
+        let Self::Device(memory) = self else {
+            return Ok(());
+        };
+        let readable = match stream {
+            Some(NO_STREAM) => Ok(()),
+            // SAFETY: by DLPack's contract the number is the handle of a stream of the reader.
+            Some(stream) => unsafe { memory.order_before(stream.unsigned_abs()) },
+            None => py.detach(|| memory.wait_until_complete()),
+        };
+        readable.map_err(|error| to_exception(&error))
+    }
+
+    /// Checks where a reader would like the data to lie: it is given only where it is.
+    pub(crate) fn check_wanted(&self, device: Option<(i32, i32)>) -> PyResult<()> {
+        match (self, device) {
+            (Self::Device(_), Some(device)) if device != self.device() => Err(
+                PyBufferError::new_err("a tensor in GPU memory is given only where it lies"),
+            ),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Returns a capsule of a tensor over `memory`.
@@ -75,16 +144,17 @@ pub(crate) fn export<'py>(
     py: Python<'py>,
     data_type: DataType,
     shape: &Shape,
-    memory: &TensorMemory,
+    memory: DlMemory,
 ) -> PyResult<Bound<'py, PyAny>> {
     let dtype = dl_data_type(data_type)
         .ok_or_else(|| model_exception("DLPack does not have support for string tensors."))?;
     let ndim = i32::try_from(shape.len()).map_err(|_| model_exception("too many dimensions"))?;
+    let (device_type, device_id) = memory.device();
     let tensor = DlTensor {
-        data: memory.as_mut_ptr().cast(),
+        data: memory.address(),
         device: DlDevice {
-            device_type: CPU,
-            device_id: 0,
+            device_type,
+            device_id,
         },
         ndim,
         dtype,
@@ -100,7 +170,7 @@ pub(crate) fn export<'py>(
     let exported = Exported {
         managed,
         shape: shape.to_vec(),
-        _memory: memory.clone(),
+        _memory: memory,
     };
     let exported = Box::into_raw(Box::new(exported));
     // SAFETY: `exported` was just made and is freed only by its deleter: by the capsule's
@@ -147,14 +217,14 @@ unsafe extern "C" fn drop_capsule(capsule: *mut ffi::PyObject) {
 pub(crate) struct Imported {
     pub(crate) data_type: DataType,
     pub(crate) shape: Shape,
-    pub(crate) memory: TensorMemory,
+    pub(crate) memory: DlMemory,
 }
 
 /// Takes the tensor of a capsule, or of an object that gives one.
 ///
 /// # Errors
 /// `TritonModelException` if it is no such thing, not contiguous, of a type that Triton does not
-/// know, or in device memory.
+/// know, or in memory that nobody here can read.
 pub(crate) fn import(object: &Bound<'_, PyAny>) -> PyResult<Imported> {
     // SAFETY: a check of a live object's type.
     let is_capsule = unsafe { ffi::PyCapsule_IsValid(object.as_ptr(), NAME.as_ptr()) == 1 };
@@ -166,7 +236,11 @@ pub(crate) fn import(object: &Bound<'_, PyAny>) -> PyResult<Imported> {
     }
     let (device_type, _): (i32, i32) = object.call_method0("__dlpack_device__")?.extract()?;
     check_device(device_type)?;
-    import_capsule(&object.call_method0("__dlpack__")?)
+    let arguments = PyDict::new(object.py());
+    if is_of_gpu(device_type) {
+        arguments.set_item("stream", LEGACY_STREAM)?;
+    }
+    import_capsule(&object.call_method("__dlpack__", (), Some(&arguments))?)
 }
 
 fn import_capsule(capsule: &Bound<'_, PyAny>) -> PyResult<Imported> {
@@ -195,17 +269,24 @@ fn import_capsule(capsule: &Bound<'_, PyAny>) -> PyResult<Imported> {
     }
     let size = byte_size(data_type, &shape).map_err(|error| model_exception(error.to_string()))?;
     let size = size.unwrap_or_default();
-    let address = tensor
-        .data
-        .cast::<u8>()
-        .wrapping_add(tensor.byte_offset as usize);
+    let (device, address) = (tensor.device, tensor.data.cast::<u8>());
+    let address = address.wrapping_add(tensor.byte_offset as usize);
     let memory = match NonNull::new(address) {
+        _ if is_of_gpu(device.device_type) => {
+            let (gpu, address) = (device.device_id, address.addr() as u64);
+            // SAFETY: as below; what is not asked for in the order of the legacy default stream,
+            // a bare capsule, is taken to be complete when it is given.
+            let memory =
+                unsafe { DeviceMemory::from_raw_parts(gpu, address, size, Arc::new(owner)) };
+            DlMemory::Device(memory.map_err(|error| without_driver(&error))?)
+        }
         Some(address) if size > 0 => {
             // SAFETY: by DLPack's contract the tensor's elements lie there until its deleter is
             // called, which the owner does.
-            unsafe { TensorMemory::from_raw_parts(address, size, Arc::new(owner)) }
+            let memory = unsafe { TensorMemory::from_raw_parts(address, size, Arc::new(owner)) };
+            DlMemory::Host(memory)
         }
-        _ => TensorMemory::copy_of(&[]),
+        _ => DlMemory::Host(TensorMemory::copy_of(&[])),
     };
     Ok(Imported {
         data_type,
@@ -215,11 +296,22 @@ fn import_capsule(capsule: &Bound<'_, PyAny>) -> PyResult<Imported> {
 }
 
 fn check_device(device_type: i32) -> PyResult<()> {
-    if device_type == CPU || device_type == CUDA_HOST {
+    if matches!(device_type, CPU | CUDA_HOST) || is_of_gpu(device_type) {
         return Ok(());
     }
-    Err(model_exception(
-        "tensors in GPU memory are not available in this version",
+    Err(model_exception(format!(
+        "DLDevice type {device_type} is not support by Python backend."
+    )))
+}
+
+fn is_of_gpu(device_type: i32) -> bool {
+    matches!(device_type, CUDA | CUDA_MANAGED)
+}
+
+fn without_driver(error: &Error) -> PyErr {
+    model_exception(format!(
+        "a tensor in GPU memory cannot be used: {}",
+        error.message()
     ))
 }
 

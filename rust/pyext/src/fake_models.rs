@@ -7,11 +7,11 @@ use std::sync::Arc;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use tritongw_backend_python::host::{
-    CallHandle, CallReceiver, CallResponse, HostCall, HostTensor, ModelCalls, ModelControl,
-    TensorMemory,
+    CallHandle, CallReceiver, CallResponse, HostCall, ModelCalls, ModelControl,
 };
 use tritongw_types::{CorrelationId, Error, Result};
 
+use crate::error::to_exception;
 use crate::parameters;
 use crate::request::InferenceRequest;
 use crate::response::InferenceResponse;
@@ -40,12 +40,7 @@ impl FakeModels {
 /// Returns the call as the request that the model made.
 fn request<'py>(py: Python<'py>, call: &HostCall<'_>) -> PyResult<Bound<'py, PyAny>> {
     let inputs = call.inputs.iter().map(|input| {
-        let input = HostTensor {
-            name: input.name.to_owned(),
-            data_type: input.data_type,
-            shape: input.shape.clone(),
-            memory: TensorMemory::copy_of(input.data.as_slice()),
-        };
+        let input = standalone::on_host(input).map_err(|error| to_exception(&error))?;
         Bound::new(py, Tensor::from_host(input))
     });
     let fields = PyDict::new(py);

@@ -6,9 +6,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use tritongw_backend_python::host::{
-    BatchReply, HostOutput, HostResponse, OutputData, TraceParent,
-};
+use tritongw_backend_python::host::{BatchReply, HostOutput, HostResponse, TraceParent};
 use tritongw_engine::ResponseFlags;
 use tritongw_types::Error;
 
@@ -186,7 +184,7 @@ impl Outlet {
             name: tensor.name(),
             data_type: tensor.data_type(),
             shape: data.shape(),
-            data: OutputData::Borrowed(data.as_slice()),
+            data: data.for_response(),
         });
         let parameters = response.host_parameters().to_vec();
         let response = HostResponse {
@@ -194,7 +192,10 @@ impl Outlet {
             error,
             parameters,
         };
-        Ok(self.reply.send(self.index, Some(&response), flags))
+        let send = || self.reply.send(self.index, Some(&response), flags);
+        // Nobody else is to wait for a GPU.
+        let waits = tensors.iter().any(|(_, data)| data.lies_on_gpu());
+        Ok(if waits { py.detach(send) } else { send() })
     }
 }
 

@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 use pyo3::prelude::*;
 use tritongw_backend_python::host::{
-    BatchReply, Execution, HostBatch, HostRequest, HostResponse, HostTensor, ModelCalls,
-    TensorMemory,
+    BatchReply, Execution, HostBatch, HostOutput, HostRequest, HostResponse, HostTensor,
+    ModelCalls, TensorMemory,
 };
 use tritongw_engine::ResponseFlags;
 use tritongw_types::{CorrelationId, Error, Parameter, Result};
 
 use crate::call_scope::{self, LentProcess};
-use crate::error::TritonError;
+use crate::error::{TritonError, to_exception};
 use crate::fake_models::FakeModels;
 use crate::model::PythonModel;
 use crate::parameters;
@@ -249,11 +249,10 @@ impl BatchReply for Answers {
         let Some(answer) = requests.get_mut(index).filter(|answer| !answer.is_final) else {
             return Err(Error::internal("the request was answered for good before"));
         };
+        let kept = response.map(KeptResponse::of).transpose()?;
         // Of a model that is not decoupled the first response is the only one.
         answer.is_final = flags == ResponseFlags::FINAL || !self.is_decoupled;
-        answer
-            .responses
-            .push((response.map(KeptResponse::of), flags));
+        answer.responses.push((kept, flags));
         self.changed.notify_all();
         Ok(())
     }
@@ -285,18 +284,13 @@ struct KeptResponse {
 }
 
 impl KeptResponse {
-    fn of(response: &HostResponse<'_>) -> Self {
-        let outputs = response.outputs.iter().map(|output| HostTensor {
-            name: output.name.to_owned(),
-            data_type: output.data_type,
-            shape: output.shape.clone(),
-            memory: TensorMemory::copy_of(output.data.as_slice()),
-        });
-        Self {
-            outputs: outputs.collect(),
+    fn of(response: &HostResponse<'_>) -> Result<Self> {
+        let outputs = response.outputs.iter().map(on_host);
+        Ok(Self {
+            outputs: outputs.collect::<Result<_>>()?,
             error: response.error.clone(),
             parameters: response.parameters.clone(),
-        }
+        })
     }
 
     fn failed(error: Error) -> Self {
@@ -323,10 +317,21 @@ impl KeptResponse {
 /// Copies a tensor, as its way to or from a server would.
 pub(crate) fn copy(py: Python<'_>, tensor: &Tensor) -> PyResult<HostTensor> {
     let data = tensor.data(py)?;
-    Ok(HostTensor {
-        name: tensor.name().to_owned(),
+    let copied = on_host(&HostOutput {
+        name: tensor.name(),
         data_type: tensor.data_type(),
         shape: data.shape(),
-        memory: TensorMemory::copy_of(data.as_slice()),
+        data: data.for_response(),
+    });
+    copied.map_err(|error| to_exception(&error))
+}
+
+/// Copies an output, or the input of a call, to the host.
+pub(crate) fn on_host(output: &HostOutput<'_>) -> Result<HostTensor> {
+    Ok(HostTensor {
+        name: output.name.to_owned(),
+        data_type: output.data_type,
+        shape: output.shape.clone(),
+        memory: TensorMemory::copy_of(&output.data.on_host()?),
     })
 }

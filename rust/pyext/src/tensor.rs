@@ -3,10 +3,11 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use tritongw_backend_python::host::{HostTensor, OutputData, TensorMemory};
+use tritongw_cuda::DeviceMemory;
 use tritongw_types::{DataType, Shape};
 
 use crate::array::{self, ArrayData};
-use crate::dlpack;
+use crate::dlpack::{self, DlMemory};
 use crate::dtype::Numpy;
 use crate::error::model_exception;
 use crate::request::InferenceRequest;
@@ -28,6 +29,8 @@ enum Content {
         // The objects of a BYTES tensor, made when first asked for.
         objects: PyOnceLock<Py<PyAny>>,
     },
+    /// Memory of another framework on a GPU.
+    Device { memory: DeviceMemory, shape: Shape },
     /// An array of the model.
     Array(Py<PyAny>),
 }
@@ -72,10 +75,41 @@ impl Tensor {
                     ArrayData::of(objects.bind(py), self.data_type).map(TensorData::Array)
                 }
             },
+            Content::Device { memory, shape } => Ok(TensorData::Device(memory, shape)),
             Content::Array(array) => {
                 ArrayData::of(array.bind(py), self.data_type).map(TensorData::Array)
             }
         }
+    }
+
+    /// Returns the data for DLPack, if it is memory that this tensor holds.
+    fn dl_memory(&self) -> Option<(DlMemory, &Shape)> {
+        match &self.content {
+            Content::Memory { memory, shape, .. } => Some((DlMemory::Host(memory.clone()), shape)),
+            Content::Device { memory, shape } => Some((DlMemory::Device(memory.clone()), shape)),
+            Content::Array(_) => None,
+        }
+    }
+
+    fn export<'py>(
+        &self,
+        py: Python<'py>,
+        stream: Option<i64>,
+        device: Option<(i32, i32)>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        if self.data_type == DataType::Bytes {
+            return Err(model_exception(
+                "DLPack does not have support for string tensors.",
+            ));
+        }
+        if let Some((memory, shape)) = self.dl_memory() {
+            memory.check_wanted(device)?;
+            memory.make_readable(py, stream)?;
+            return dlpack::export(py, self.data_type, shape, memory);
+        }
+        let array = self.as_numpy(py)?;
+        let array = Numpy::get(py)?.ascontiguousarray.bind(py).call1((array,))?;
+        array.call_method0("__dlpack__")
     }
 }
 
@@ -85,15 +119,23 @@ const SMALL: usize = 4096;
 /// Data of a tensor, held for sending.
 pub(crate) enum TensorData<'a> {
     Memory(&'a TensorMemory, &'a Shape),
+    Device(&'a DeviceMemory, &'a Shape),
     Array(ArrayData),
 }
 
 impl TensorData<'_> {
-    pub(crate) fn as_slice(&self) -> &[u8] {
+    /// Returns the data for a response, whose sending copies it.
+    pub(crate) fn for_response(&self) -> OutputData<'_> {
         match self {
-            Self::Memory(memory, _) => memory.as_slice(),
-            Self::Array(data) => data.as_slice(),
+            Self::Memory(memory, _) => OutputData::Borrowed(memory.as_slice()),
+            Self::Device(memory, _) => OutputData::Device(memory),
+            Self::Array(data) => OutputData::Borrowed(data.as_slice()),
         }
+    }
+
+    /// Returns whether sending the data waits for a GPU.
+    pub(crate) fn lies_on_gpu(&self) -> bool {
+        matches!(self, Self::Device(..))
     }
 
     /// Returns the data for a call to another model: large memory by reference, since it is not the
@@ -103,13 +145,13 @@ impl TensorData<'_> {
             Self::Memory(memory, _) if memory.byte_size() > SMALL => {
                 OutputData::Owned((*memory).clone().into())
             }
-            _ => OutputData::Borrowed(self.as_slice()),
+            _ => self.for_response(),
         }
     }
 
     pub(crate) fn shape(&self) -> Shape {
         match self {
-            Self::Memory(_, shape) => (*shape).clone(),
+            Self::Memory(_, shape) | Self::Device(_, shape) => (*shape).clone(),
             Self::Array(data) => data.shape(),
         }
     }
@@ -148,22 +190,25 @@ impl Tensor {
     /// Return the shape.
     fn shape(&self, py: Python<'_>) -> PyResult<Vec<i64>> {
         match &self.content {
-            Content::Memory { shape, .. } => Ok(shape.to_vec()),
+            Content::Memory { shape, .. } | Content::Device { shape, .. } => Ok(shape.to_vec()),
             Content::Array(array) => array.bind(py).getattr("shape")?.extract(),
         }
     }
 
     /// Return whether the data lies in host memory.
     fn is_cpu(&self) -> bool {
-        true
+        !matches!(self.content, Content::Device { .. })
     }
 
     /// Return the data as an array.
     ///
     /// For an input a writable view of the request's memory, valid as long as it is referred to; a
-    /// ``BYTES`` tensor gives an array of ``bytes`` objects.
+    /// ``BYTES`` tensor gives an array of ``bytes`` objects. A tensor in GPU memory gives none.
     fn as_numpy<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         match &self.content {
+            Content::Device { .. } => Err(model_exception(
+                "Tensor is stored in GPU and cannot be converted to NumPy.",
+            )),
             Content::Array(array) => Ok(array.bind(py).clone()),
             Content::Memory {
                 memory,
@@ -180,22 +225,9 @@ impl Tensor {
         }
     }
 
-    /// Return the data as a DLPack capsule.
+    /// Return the data as a DLPack capsule, where it lies; what a GPU computes is waited for.
     fn to_dlpack<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        if self.data_type == DataType::Bytes {
-            return Err(model_exception(
-                "DLPack does not have support for string tensors.",
-            ));
-        }
-        match &self.content {
-            Content::Memory { memory, shape, .. } => {
-                dlpack::export(py, self.data_type, shape, memory)
-            }
-            Content::Array(array) => {
-                let array = Numpy::get(py)?.ascontiguousarray.bind(py).call1((array,))?;
-                array.call_method0("__dlpack__")
-            }
-        }
+        self.export(py, None, None)
     }
 
     /// Make a tensor over the memory of a DLPack capsule, or of an object that gives one.
@@ -203,15 +235,21 @@ impl Tensor {
     fn from_dlpack(name: String, tensor: &Bound<'_, PyAny>) -> PyResult<Self> {
         check_name(&name)?;
         let imported = dlpack::import(tensor)?;
-        Ok(Self::over(
-            name,
-            imported.data_type,
-            imported.shape,
-            imported.memory,
-        ))
+        let (data_type, shape) = (imported.data_type, imported.shape);
+        Ok(match imported.memory {
+            DlMemory::Host(memory) => Self::over(name, data_type, shape, memory),
+            DlMemory::Device(memory) => Self {
+                name,
+                data_type,
+                content: Content::Device { memory, shape },
+            },
+        })
     }
 
-    /// Return the data as a DLPack capsule; only host memory is given, in the unversioned form.
+    /// Return the data as a DLPack capsule, where it lies, in the unversioned form.
+    ///
+    /// On a GPU it is there for the reader's ``stream``, by DLPack's numbers; without one for the
+    /// legacy default stream.
     #[pyo3(signature = (*, stream = None, max_version = None, dl_device = None, copy = None))]
     fn __dlpack__<'py>(
         &self,
@@ -221,13 +259,19 @@ impl Tensor {
         dl_device: Option<Py<PyAny>>,
         copy: Option<bool>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        drop((stream, max_version, dl_device, copy));
-        self.to_dlpack(py)
+        drop((max_version, copy));
+        if self.is_cpu() {
+            return self.export(py, None, None);
+        }
+        let device = dl_device.map(|device| device.extract(py)).transpose()?;
+        let stream = stream.map(|stream| stream.extract(py)).transpose()?;
+        self.export(py, Some(stream.unwrap_or(dlpack::DEFAULT_STREAM)), device)
     }
 
     /// Return device type and id of the memory.
     fn __dlpack_device__(&self) -> (i32, i32) {
-        (dlpack::CPU, 0)
+        let memory = self.dl_memory();
+        memory.map_or(dlpack::ON_HOST, |(memory, _)| memory.device())
     }
 }
 

@@ -442,6 +442,7 @@ impl ServeArgs {
     fn metrics_options(&self) -> MetricsOptions {
         MetricsOptions {
             reports_cpu: self.metrics.allows_cpu_metrics(),
+            reports_gpus: self.metrics.allows_gpu_metrics(),
             interval: self.metrics.interval(),
             pinned_memory_pool_byte_size: self.device.pinned_memory_pool_byte_size(),
             ..self.metrics.options.clone()

@@ -13,7 +13,7 @@ use tritongw_backend_identity::IdentityBackend;
 use tritongw_backend_onnxruntime::OnnxRuntimeBackend;
 use tritongw_backend_python::PythonBackend;
 use tritongw_engine::backend::Backend;
-use tritongw_engine::{LogControl, Server, ServerOptions};
+use tritongw_engine::{GpuOptions, LogControl, Server, ServerOptions};
 use tritongw_grpc::GrpcServer;
 use tritongw_http::{HttpServer, MetricsServer};
 use tritongw_types::{Error, Result};
@@ -105,7 +105,12 @@ pub(crate) fn run(mut args: Box<ServeArgs>, embedding: Embedding) -> Result<(), 
 fn server_options(args: &ServeArgs, log: Arc<LogControl>) -> Result<ServerOptions> {
     let options = args.server_options(log)?;
     let trace = args.trace_options().map_err(Error::invalid_arg)?;
+    let gpus = match args.environment.is_cpu_only {
+        true => GpuOptions::default(),
+        false => GpuOptions::find(args.device.min_supported_compute_capability),
+    };
     Ok(ServerOptions {
+        gpus,
         trace: tracing::options(&trace, &args.environment.trace_batches)?,
         ..options
     })

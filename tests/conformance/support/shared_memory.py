@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
 import os
 from dataclasses import dataclass, field
@@ -29,6 +30,8 @@ _STATUS = {
     "UNIMPLEMENTED": 501,
 }
 _numbers = itertools.count()
+#: A CUDA IPC handle that stands for nothing.
+NOTHING = bytes(64)
 
 
 class SharedObject:
@@ -121,9 +124,12 @@ class HttpShm:
         body = {"key": key, "offset": offset, "byte_size": byte_size}
         return _http_reply(self._call("system", "register", region, body))
 
-    def register_cuda(self, region: str) -> Reply:
-        """Register a CUDA region with a well-formed handle of nothing."""
-        body = {"raw_handle": {"b64": "AAAA" * 21 + "AA=="}, "device_id": 0, "byte_size": 4}
+    def register_cuda(
+        self, region: str, handle: bytes = NOTHING, byte_size: int = 4, device_id: int = 0
+    ) -> Reply:
+        """Register a CUDA region; a well-formed handle of nothing unless one is given."""
+        raw_handle = {"b64": base64.b64encode(handle).decode()}
+        body = {"raw_handle": raw_handle, "device_id": device_id, "byte_size": byte_size}
         return _http_reply(self._call("cuda", "register", region, body))
 
     def unregister(self, region: str | None = None, kind: str = "system") -> Reply:
@@ -202,10 +208,12 @@ class GrpcShm:
         )
         return self._call("SystemSharedMemoryRegister", request)
 
-    def register_cuda(self, region: str) -> Reply:
-        """Register a CUDA region with a well-formed handle of nothing."""
+    def register_cuda(
+        self, region: str, handle: bytes = NOTHING, byte_size: int = 4, device_id: int = 0
+    ) -> Reply:
+        """Register a CUDA region; a well-formed handle of nothing unless one is given."""
         request = pb.CudaSharedMemoryRegisterRequest(
-            name=region, raw_handle=bytes(64), device_id=0, byte_size=4
+            name=region, raw_handle=handle, device_id=device_id, byte_size=byte_size
         )
         return self._call("CudaSharedMemoryRegister", request)
 
@@ -226,7 +234,8 @@ class GrpcShm:
         """Return the status of regions, by name."""
         reply = self.door.call(*self._status_request(region, kind))
         assert all(name == entry.name for name, entry in reply.regions.items())
-        fields = ("name", "key", "offset", "byte_size")
+        place = ("key", "offset") if kind == "system" else ("device_id",)
+        fields = ("name", *place, "byte_size")
         return [
             {field: getattr(reply.regions[name], field) for field in fields}
             for name in sorted(reply.regions)

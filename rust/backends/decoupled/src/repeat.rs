@@ -12,7 +12,7 @@ use tritongw_engine::{InferenceRequest, InferenceResponse, Responder};
 use tritongw_types::{DataType, Error, Result};
 
 use crate::pacer::{Answer, Next, Pacer};
-use crate::signature::{check, check_single};
+use crate::signature::{check, check_on_cpu, check_single};
 use crate::values;
 
 /// The backend `repeat` (B081): sends each element of `IN` as a response of its own, `DELAY`
@@ -71,6 +71,7 @@ struct RepeatModel;
 
 impl BackendModel for RepeatModel {
     fn create_instance(&self, instance: &Arc<InstanceContext>) -> Result<Box<dyn BackendInstance>> {
+        check_on_cpu("repeat", instance)?;
         let pacer = Pacer::start(&instance.name)?;
         Ok(Box::new(RepeatInstance { pacer }))
     }

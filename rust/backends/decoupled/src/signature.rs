@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Checks of configurations, in Triton's words.
 
-use tritongw_config::ModelConfig;
+use tritongw_config::{InstanceGroupKind, ModelConfig};
+use tritongw_engine::backend::InstanceContext;
 use tritongw_types::{DataType, Error, Result, Shape};
 
 /// What a backend expects of one tensor: its name and data type.
@@ -66,6 +67,17 @@ fn check_tensors<'a>(
         }
     }
     Ok(())
+}
+
+/// Checks that an instance is not one of a GPU.
+pub(crate) fn check_on_cpu(backend: &str, instance: &InstanceContext) -> Result<()> {
+    if instance.kind != InstanceGroupKind::Gpu {
+        return Ok(());
+    }
+    Err(Error::unsupported(format!(
+        "instance '{}' has kind KIND_GPU, but the {backend} backend executes on the CPU only",
+        instance.name
+    )))
 }
 
 /// Checks that a tensor has exactly one element.

@@ -15,7 +15,7 @@ use tritongw_engine::{
 use tritongw_types::{DataType, Error, Result};
 
 use crate::pacer::{Answer, Next, Pacer};
-use crate::signature::{check, check_single};
+use crate::signature::{check, check_on_cpu, check_single};
 use crate::values;
 
 /// The backend `square` (B082): answers `IN` with that many responses of the same value, with
@@ -73,6 +73,7 @@ struct SquareModel {
 
 impl BackendModel for SquareModel {
     fn create_instance(&self, instance: &Arc<InstanceContext>) -> Result<Box<dyn BackendInstance>> {
+        check_on_cpu("square", instance)?;
         Ok(Box::new(SquareInstance {
             script: self.script,
             pacer: Pacer::start(&instance.name)?,

@@ -150,6 +150,10 @@ impl Backend for PythonBackend {
         self.based.as_ref().map(|_| Self::NAME)
     }
 
+    fn uses_gpus(&self) -> bool {
+        true
+    }
+
     fn close(&self) {
         self.environments.close();
     }

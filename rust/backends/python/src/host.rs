@@ -2,6 +2,7 @@
 //! What a Python host deals in, whichever process it runs in: requests with their tensors, and
 //! the responses to them.
 
+use std::borrow::Cow;
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
@@ -10,6 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
+use tritongw_cuda::DeviceMemory;
 use tritongw_engine::ResponseFlags;
 use tritongw_engine::backend::ReadyCheck;
 use tritongw_types::{CorrelationId, DataType, Error, Parameter, Result, Shape};
@@ -227,14 +229,40 @@ pub enum OutputData<'a> {
     Borrowed(&'a [u8]),
     /// To be taken as it is.
     Owned(Bytes),
+    /// To be copied from a GPU.
+    Device(&'a DeviceMemory),
 }
 
 impl OutputData<'_> {
-    /// Returns the bytes.
-    pub fn as_slice(&self) -> &[u8] {
+    /// Returns the size in bytes.
+    pub fn byte_size(&self) -> usize {
         match self {
-            Self::Borrowed(data) => data,
-            Self::Owned(data) => data,
+            Self::Borrowed(data) => data.len(),
+            Self::Owned(data) => data.len(),
+            Self::Device(memory) => memory.byte_size(),
+        }
+    }
+
+    /// Returns the bytes, copied if a GPU has them.
+    ///
+    /// # Errors
+    /// If the GPU does not give them.
+    pub fn on_host(&self) -> Result<Cow<'_, [u8]>> {
+        Ok(match self {
+            Self::Borrowed(data) => Cow::Borrowed(data),
+            Self::Owned(data) => Cow::Borrowed(data),
+            Self::Device(memory) => Cow::Owned(memory.to_vec()?),
+        })
+    }
+
+    /// Returns the bytes for keeping, copied unless they are there to be taken.
+    ///
+    /// # Errors
+    /// As [`Self::on_host`].
+    pub fn to_bytes(&self) -> Result<Bytes> {
+        match self {
+            Self::Owned(data) => Ok(data.clone()),
+            _ => Ok(self.on_host()?.into_owned().into()),
         }
     }
 }

@@ -9,6 +9,7 @@
 //! **Invariant:** when the server is gone the process ends at once, whatever the model does.
 
 mod calls;
+mod fetched;
 mod link;
 mod metrics;
 mod outbox;

@@ -10,6 +10,7 @@ use crate::{NormalizeOptions, normalize, text};
 const GPUS: NormalizeOptions<'_> = NormalizeOptions {
     gpus: &[0, 1],
     has_gpu_support: true,
+    backend_uses_gpus: true,
     min_compute_capability: 6.0,
     preferred_groups: &[],
 };

@@ -13,6 +13,7 @@ const NO_GPU: NormalizeOptions<'_> = NormalizeOptions {
 };
 const TWO_GPUS: NormalizeOptions<'_> = NormalizeOptions {
     gpus: &[0, 1],
+    backend_uses_gpus: true,
     ..NO_GPU
 };
 
@@ -111,6 +112,20 @@ fn auto_is_gpu_where_every_gpu_is_at_hand() {
     assert_eq!(
         groups(&auto("7"), &TWO_GPUS),
         [group("m_0", Kind::Cpu, 1, &[7])]
+    );
+}
+
+#[test]
+fn auto_is_cpu_where_the_backend_uses_no_gpus() {
+    let without = NormalizeOptions {
+        backend_uses_gpus: false,
+        ..TWO_GPUS
+    };
+    assert_eq!(groups("", &without), [group("m", Kind::Cpu, 1, &[])]);
+    let explicit = "instance_group { kind: KIND_GPU }";
+    assert_eq!(
+        groups(explicit, &without),
+        [group("m_0", Kind::Gpu, 1, &[0, 1])]
     );
 }
 

@@ -45,6 +45,8 @@ pub(crate) struct EnvironmentInputs {
     pub(super) sagemaker_inference: SageMakerInference,
     /// `TRITONGW_PYTHON_DEBUG`, which debugger Python models wait for.
     pub(super) python_debugger: Option<String>,
+    /// Whether no GPU is looked for: `TRITON_SERVER_CPU_ONLY` is set, to whatever (C009, X043).
+    pub(crate) is_cpu_only: bool,
     /// Whether log messages stay as they are: `TRITON_SERVER_ESCAPE_LOG_MESSAGES=0` (T039).
     is_log_unescaped: bool,
 }
@@ -70,6 +72,7 @@ impl EnvironmentInputs {
             sagemaker_model: text("SAGEMAKER_TRITON_DEFAULT_MODEL_NAME"),
             sagemaker_inference: inference(text("SAGEMAKER_TRITON_INFERENCE_TYPE").as_deref())?,
             python_debugger: text("TRITONGW_PYTHON_DEBUG"),
+            is_cpu_only: environment.variable("TRITON_SERVER_CPU_ONLY").is_some(),
             is_log_unescaped: text("TRITON_SERVER_ESCAPE_LOG_MESSAGES").as_deref() == Some("0"),
         })
     }

@@ -5,7 +5,6 @@
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock, Weak};
 
-use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
 use tritongw_engine::buffer::{HeapAllocator, OutputBuffer};
 use tritongw_engine::trace::InferenceTrace;
@@ -21,7 +20,7 @@ use super::open_batch::OpenBatch;
 use crate::host::call_limiter::CallLimiter;
 use crate::host::{
     CallHandle, CallReceiver, CallResponse, HostCall, HostTensor, ModelCalls, ModelControl,
-    OutputData, TensorMemory, TraceParent,
+    TensorMemory, TraceParent,
 };
 use crate::shared::call_message::ControlOrder;
 
@@ -109,14 +108,16 @@ impl InProcessCalls {
             requested_outputs: call.requested_outputs.iter().map(String::as_str).collect(),
             trace: call.trace.and_then(|parent| self.batches.trace(parent)),
         };
-        let inputs = call.inputs.iter().map(|input| {
-            let data = match &input.data {
-                OutputData::Owned(data) => data.clone(),
-                OutputData::Borrowed(data) => Bytes::copy_from_slice(data),
-            };
-            InputTensor::new(input.name, input.data_type, input.shape.clone(), data)
-        });
-        make_request(&self.caller, spec, inputs)
+        let inputs: Vec<_> = call
+            .inputs
+            .iter()
+            .map(|input| {
+                let (data_type, shape) = (input.data_type, input.shape.clone());
+                let data = input.data.to_bytes()?;
+                Ok(InputTensor::new(input.name, data_type, shape, data))
+            })
+            .collect::<Result<_>>()?;
+        make_request(&self.caller, spec, inputs.into_iter())
     }
 }
 

@@ -323,21 +323,30 @@ fn fill(
         return Ok(target);
     }
     for output in &source.outputs {
-        let data = output.data.as_slice();
-        check_size(output.data_type, &output.shape, data)
-            .map_err(|what| Error::internal(format!("output '{}': {what}", output.name)))?;
         let (name, data_type, shape) = (output.name, output.data_type, output.shape.clone());
-        let owned = match &output.data {
-            OutputData::Owned(data) => Some(data.clone()),
-            OutputData::Borrowed(data) => {
-                answered.and_then(|request| part_of_inputs(request, data_type, data))
-            }
+        let check = |data: &[u8]| {
+            check_size(data_type, &output.shape, data)
+                .map_err(|what| Error::internal(format!("output '{name}': {what}")))
         };
-        if let Some(data) = owned {
-            target.add_output_bytes(name, data_type, shape, data)?;
-        } else {
-            let memory = target.add_output_buffer(name, data_type, shape, data.len())?;
-            memory.copy_from_slice(data);
+        match &output.data {
+            OutputData::Owned(data) => {
+                check(data)?;
+                target.add_output_bytes(name, data_type, shape, data.clone())?;
+            }
+            OutputData::Borrowed(data) => {
+                check(data)?;
+                match answered.and_then(|request| part_of_inputs(request, data_type, data)) {
+                    Some(data) => target.add_output_bytes(name, data_type, shape, data)?,
+                    None => target
+                        .add_output_buffer(name, data_type, shape, data.len())?
+                        .copy_from_slice(data),
+                }
+            }
+            OutputData::Device(data) => {
+                let memory = target.add_output_buffer(name, data_type, shape, data.byte_size())?;
+                data.copy_to(memory)?;
+                check(memory)?;
+            }
         }
     }
     Ok(target)

@@ -4,7 +4,6 @@
 use std::cell::Cell;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use tritongw_engine::{CallOrigin, HeldCalls, InputTensor, ResponseFlags};
 use tritongw_types::Error;
 
@@ -151,10 +150,7 @@ impl Receiver {
         let mut inputs = Vec::with_capacity(head.input_count);
         for _ in 0..head.input_count {
             let input = self.read_output(&mut reader, payload, head.batch)?;
-            let data = match input.data {
-                OutputData::Owned(data) => data,
-                OutputData::Borrowed(data) => Bytes::copy_from_slice(data),
-            };
+            let data = input.data.to_bytes().map_err(|error| error.to_string())?;
             let (name, data_type) = (input.name, input.data_type);
             inputs.push(InputTensor::new(name, data_type, input.shape, data));
         }

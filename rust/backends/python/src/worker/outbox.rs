@@ -11,9 +11,10 @@ use tritongw_engine::ResponseFlags;
 use tritongw_engine::clock::monotonic_ns;
 use tritongw_types::{Error, Result};
 
+use super::fetched::{Fetched, FetchedOutputs, fetch_outputs, fetched_of};
 use super::link::Link;
 use super::output_slab::WorkerOutputs;
-use crate::host::{BatchReply, HostCall, HostOutput, HostResponse, ModelControl};
+use crate::host::{BatchReply, HostCall, HostOutput, HostResponse, ModelControl, OutputData};
 use crate::shared::call_message::{write_call, write_control};
 use crate::shared::channel::{INLINE_LIMIT, PAYLOAD_LIMIT};
 use crate::shared::descriptor::{Descriptor, FrameKind};
@@ -88,6 +89,11 @@ impl Outbox {
         descriptor: Descriptor,
         response: Option<&HostResponse<'_>>,
     ) -> Result<()> {
+        let mut taken = SmallVec::new();
+        let fetched = match response {
+            None => Ok(SmallVec::new()),
+            Some(response) => self.fetch(&response.outputs, &mut taken),
+        };
         let mut state = self.state.lock();
         let State {
             responses,
@@ -96,19 +102,19 @@ impl Outbox {
             scratch,
             ..
         } = &mut *state;
-        let mut taken = SmallVec::new();
         // A model may go on writing to an input until it has answered the request.
         let is_last = ResponseFlags(u32::from(descriptor.flags)).is_final();
         let inputs = is_last.then_some(&**inputs);
-        let written = match response {
+        let written = fetched.and_then(|fetched| match response {
             None => {
                 scratch.clear();
                 Ok(descriptor)
             }
             Some(response) => {
-                write_body(response, descriptor, outputs, inputs, scratch, &mut taken)
+                let body = (response, &fetched[..]);
+                write_body(body, descriptor, outputs, inputs, scratch, &mut taken)
             }
-        };
+        });
         written
             .and_then(|descriptor| push(responses, descriptor, scratch))
             .inspect_err(|_| {
@@ -143,11 +149,16 @@ impl Outbox {
         call: &HostCall<'_>,
         id: u64,
     ) -> Result<(Descriptor, Vec<u8>)> {
-        self.prepare(FrameKind::Call, id, |writer, outputs, taken| {
+        let mut taken = SmallVec::new();
+        let fetched = self.fetch(&call.inputs, &mut taken);
+        self.prepare(FrameKind::Call, id, taken, |writer, outputs, taken| {
+            let fetched = fetched?;
             write_call(writer, call);
-            call.inputs
-                .iter()
-                .try_for_each(|input| write_output(writer, input, outputs, None, taken))
+            let mut inputs = call.inputs.iter().enumerate();
+            inputs.try_for_each(|(index, input)| {
+                let fetched = fetched_of(&fetched, index);
+                write_output(writer, input, fetched, outputs, None, taken)
+            })
         })
     }
 
@@ -157,7 +168,7 @@ impl Outbox {
         order: &ModelControl<'_>,
         id: u64,
     ) -> Result<(Descriptor, Vec<u8>)> {
-        self.prepare(FrameKind::Control, id, |writer, _, _| {
+        self.prepare(FrameKind::Control, id, SmallVec::new(), |writer, _, _| {
             write_control(writer, order);
             Ok(())
         })
@@ -167,11 +178,11 @@ impl Outbox {
         &self,
         kind: FrameKind,
         id: u64,
+        mut taken: TakenRanges,
         write: impl FnOnce(&mut Writer<'_>, &mut WorkerOutputs, &mut TakenRanges) -> Result<()>,
     ) -> Result<(Descriptor, Vec<u8>)> {
         let mut descriptor = Descriptor::new(kind, id);
         let mut payload = Vec::new();
-        let mut taken = SmallVec::new();
         let outputs = &mut self.state.lock().outputs;
         write(&mut Writer::new(&mut payload), outputs, &mut taken)
             .and_then(|()| move_body(&mut descriptor, outputs, &mut payload, &mut taken))
@@ -179,6 +190,19 @@ impl Outbox {
                 taken.iter().for_each(|&range| outputs.give_back(range));
             })?;
         Ok((descriptor, payload))
+    }
+
+    /// Copies what lies in GPUs' memory to the host, large data straight to where the server reads
+    /// it. Nothing is locked meanwhile, for a copy waits until the GPU has computed.
+    fn fetch(&self, outputs: &[HostOutput<'_>], taken: &mut TakenRanges) -> Result<FetchedOutputs> {
+        fetch_outputs(outputs, |byte_size| {
+            let outputs = &mut self.state.lock().outputs;
+            let range = outputs.reserve(byte_size)?;
+            taken.push(range);
+            let block = outputs.block(range);
+            let block = block.ok_or_else(|| Error::internal("a range outside the slab"))?;
+            Ok((range, block))
+        })
     }
 
     /// Sends a frame and sees that the server is awake.
@@ -223,7 +247,7 @@ impl Outbox {
 /// Writes a response's payload, and its large parts to the slab; `taken` are the ranges used. What
 /// lies in `inputs` is handed on from there.
 fn write_body(
-    response: &HostResponse<'_>,
+    (response, fetched): (&HostResponse<'_>, &[Option<Fetched>]),
     mut descriptor: Descriptor,
     outputs: &mut WorkerOutputs,
     inputs: Option<&SharedMemory>,
@@ -243,8 +267,9 @@ fn write_body(
         &response.parameters,
         output_count,
     );
-    for output in response.outputs.iter().take(output_count) {
-        write_output(&mut writer, output, outputs, inputs, taken)?;
+    for (index, output) in response.outputs.iter().take(output_count).enumerate() {
+        let fetched = fetched_of(fetched, index);
+        write_output(&mut writer, output, fetched, outputs, inputs, taken)?;
     }
     move_body(&mut descriptor, outputs, scratch, taken)?;
     Ok(descriptor)
@@ -253,11 +278,24 @@ fn write_body(
 fn write_output(
     writer: &mut Writer<'_>,
     output: &HostOutput<'_>,
+    fetched: Option<&Fetched>,
     outputs: &mut WorkerOutputs,
     inputs: Option<&SharedMemory>,
     taken: &mut TakenRanges,
 ) -> Result<()> {
-    let data = output.data.as_slice();
+    let data = match (fetched, &output.data) {
+        (Some(Fetched::Slab(range)), _) => {
+            let source = TensorSource::Slab(*range);
+            write_tensor(writer, output.name, output.data_type, &output.shape, source);
+            return Ok(());
+        }
+        (Some(Fetched::Inline(data)), _) => data,
+        (None, OutputData::Borrowed(data)) => *data,
+        (None, OutputData::Owned(data)) => data,
+        (None, OutputData::Device(_)) => {
+            return Err(Error::internal("an output was not copied from its GPU"));
+        }
+    };
     let source = if data.len() <= INLINE_LIMIT {
         TensorSource::Inline(data)
     } else if let Some(offset) = inputs.and_then(|inputs| inputs.offset_of(data)) {
@@ -399,7 +437,7 @@ impl BatchReply for WorkerReply {
 
 fn weight(response: &HostResponse<'_>) -> usize {
     let outputs = response.outputs.iter();
-    let size: usize = outputs.map(|output| output.data.as_slice().len()).sum();
+    let size: usize = outputs.map(|output| output.data.byte_size()).sum();
     size.saturating_add(RESPONSE_WEIGHT)
 }
 

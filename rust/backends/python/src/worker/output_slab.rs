@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use tritongw_types::{Error, Result};
 
 use crate::shared::channel::{OUTPUT_SLOTS, PAGE_SIZE, ReleaseFlags};
-use crate::shared::memory::SharedMemory;
+use crate::shared::memory::{Block, SharedMemory};
 use crate::shared::message::SlabRange;
 use crate::shared::space::Space;
 
@@ -42,8 +42,19 @@ impl WorkerOutputs {
     /// # Errors
     /// If the slab is used up.
     pub(super) fn copy_in(&mut self, data: &[u8]) -> Result<SlabRange> {
+        let range = self.reserve(data.len())?;
+        let is_inside = self.space.memory().write(range.offset as usize, data);
+        debug_assert!(is_inside, "the free list knows the size of the memory");
+        Ok(range)
+    }
+
+    /// Takes memory that is to be filled, through [`Self::block`], before the server reads it.
+    ///
+    /// # Errors
+    /// If the slab is used up.
+    pub(super) fn reserve(&mut self, byte_size: usize) -> Result<SlabRange> {
         self.collect_released();
-        let reserved = data.len().max(1).next_multiple_of(PAGE_SIZE);
+        let reserved = byte_size.max(1).next_multiple_of(PAGE_SIZE);
         let found = self
             .free_slots
             .pop()
@@ -58,7 +69,7 @@ impl WorkerOutputs {
             return Err(Error::unavailable(format!(
                 "failed to allocate {} bytes of shared memory for an output: {} outputs of the \
                  {} bytes are in use",
-                data.len(),
+                byte_size,
                 self.in_use.len(),
                 self.space.memory().byte_size()
             )));
@@ -66,8 +77,6 @@ impl WorkerOutputs {
         if let Some(flag) = self.flags.get(slot as usize) {
             flag.store(0, Ordering::Relaxed);
         }
-        let is_inside = self.space.memory().write(offset, data);
-        debug_assert!(is_inside, "the free list knows the size of the memory");
         self.in_use.push(InUse {
             slot,
             offset,
@@ -75,9 +84,16 @@ impl WorkerOutputs {
         });
         Ok(SlabRange {
             offset: offset as u64,
-            byte_size: data.len() as u64,
+            byte_size: byte_size as u64,
             slot,
         })
+    }
+
+    /// Returns the memory of a range that was just reserved; whoever reserved it alone may ask.
+    pub(super) fn block(&self, range: SlabRange) -> Option<Block<Arc<SharedMemory>>> {
+        let memory = self.space.memory();
+        let (offset, byte_size) = (range.offset as usize, range.byte_size as usize);
+        Block::new(memory, offset, byte_size, Arc::clone(memory))
     }
 
     /// Takes back what was never sent.
