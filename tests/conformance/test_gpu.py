@@ -334,3 +334,28 @@ def test_a_gpu_that_tells_little(tmp_path: Path, driver: Path) -> None:
         found = families(Server(process, is_oracle=False))
     assert [each.value for each in found["nv_gpu_memory_used_bytes"].samples] == [float(1 << 30)]
     assert found["nv_gpu_power_usage"].samples == []
+
+
+@pytest.mark.parametrize("limit", ["0:0.01", "0:0.02", "5:0.01"])
+def test_a_gpu_that_is_full_takes_no_model(
+    starter: ServerStarter, tmp_path: Path, driver: Path, limit: str
+) -> None:
+    """One GiB of the 80 is in use."""
+    on_gpu = replace(GPU_ECHO, extra="instance_group { kind: KIND_GPU }")
+    directory = write_models(
+        tmp_path / "models", {"on_gpu": on_gpu, "on_cpu": replace(GPU_ECHO, extra=ON_CPU)}
+    )
+    environment = environment_with_gpus(driver, "9.0")
+    options = [f"--model-load-gpu-limit={limit}", "--exit-on-error=false"]
+    options += ["--strict-readiness=false"]
+    log = tmp_path / "server.log"
+    with TritongwServer(directory, log, options, environment=environment) as process:
+        http = Server(process, is_oracle=False).http
+        told(http, "on_cpu")
+        index = {entry["name"]: entry for entry in http.post("/v2/repository/index", {}).json}
+    assert index["on_gpu"]["state"] == ("UNAVAILABLE" if limit == "0:0.01" else "READY")
+    if limit == "0:0.01":
+        assert index["on_gpu"]["reason"] == (
+            "Unavailable: can not create model 'on_gpu_0_0': memory limit set for GPU 0 has "
+            "exceeded, model loading is rejected."
+        )

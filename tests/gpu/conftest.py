@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parent / "conformance"), str(HERE.parents[1] / "benches" / "load")]
+CONFORMANCE = HERE.parent / "conformance"
+sys.path[:0] = [str(CONFORMANCE), str(CONFORMANCE / "fake_gpu")]
+sys.path[:0] = [str(HERE.parents[1] / "benches" / "load")]
 
 from support.calling import HOSTS, hosted  # noqa: E402
 from support.repository import PythonModel, write_models  # noqa: E402
@@ -76,6 +78,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     directory = write_models(tmp_path_factory.mktemp("models"), models)
     log = tmp_path_factory.mktemp("logs") / "server.log"
     options = ["--metrics-interval-ms=1", "--backend-config=python,stub-timeout-seconds=120"]
+    options += ["--allow-client-shm=true"]
     process = TritongwServer(directory, log, options)
     process.start(START_S)
     try:

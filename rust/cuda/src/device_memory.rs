@@ -160,6 +160,6 @@ impl fmt::Debug for DeviceMemory {
     }
 }
 
-fn stream(handle: u64) -> Stream {
+pub(crate) fn stream(handle: u64) -> Stream {
     without_provenance_mut(handle as usize)
 }

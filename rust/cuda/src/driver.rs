@@ -9,7 +9,7 @@ use std::ptr::null_mut;
 use std::sync::OnceLock;
 
 use parking_lot::Mutex;
-use tritongw_types::{Error, Result};
+use tritongw_types::{CudaIpcHandle, Error, Result};
 
 use crate::gpu::Gpu;
 use crate::library::functions;
@@ -20,6 +20,10 @@ type Context = *mut c_void;
 pub(crate) type Stream = *mut c_void;
 pub(crate) type Event = *mut c_void;
 pub(crate) type DeviceAddress = u64;
+
+/// A handle of memory as the driver takes it: by value.
+#[repr(C)]
+pub(crate) struct IpcHandle(pub(crate) CudaIpcHandle);
 
 functions! {
     /// The functions that are used; `_v2` names are what the headers call without it.
@@ -35,6 +39,10 @@ functions! {
         push_context: "cuCtxPushCurrent_v2" (Context);
         pop_context: "cuCtxPopCurrent_v2" (*mut Context);
         copy_to_host: "cuMemcpyDtoH_v2" (*mut c_void, DeviceAddress, usize);
+        copy_to_device: "cuMemcpyHtoD_v2" (DeviceAddress, *const c_void, usize);
+        address_range: "cuMemGetAddressRange_v2" (*mut DeviceAddress, *mut usize, DeviceAddress);
+        open_handle: "cuIpcOpenMemHandle_v2" (*mut DeviceAddress, IpcHandle, c_uint);
+        close_handle: "cuIpcCloseMemHandle" (DeviceAddress);
         synchronize_stream: "cuStreamSynchronize" (Stream);
         wait_for_event: "cuStreamWaitEvent" (Stream, Event, c_uint);
         create_event: "cuEventCreate" (*mut Event, c_uint);

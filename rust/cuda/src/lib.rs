@@ -10,6 +10,7 @@
 mod device_memory;
 mod driver;
 mod gpu;
+mod ipc_memory;
 mod library;
 mod meter;
 mod status;
@@ -17,4 +18,5 @@ mod status;
 pub use device_memory::{DeviceMemory, LEGACY_STREAM};
 pub use driver::Driver;
 pub use gpu::Gpu;
+pub use ipc_memory::IpcMemory;
 pub use meter::{GpuMeter, GpuSample};

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Which GPUs models may use (C092, M049, M051, M057, M108).
 
+use std::collections::BTreeMap;
+
 use tritongw_config::NormalizeOptions;
-use tritongw_cuda::{Driver, Gpu};
+use tritongw_cuda::{Driver, Gpu, GpuMeter};
+use tritongw_types::{Error, Result};
 
 /// GPUs of the machine, and which of them models may have.
 #[derive(Clone, Debug, Default)]
@@ -13,6 +16,8 @@ pub struct GpuOptions {
     pub gpus: Vec<Gpu>,
     /// Compute capability that a GPU needs for models.
     pub min_compute_capability: f64,
+    /// Share of a GPU's memory in use above which it takes no further instance (C095).
+    pub load_limits: BTreeMap<i32, f64>,
 }
 
 impl GpuOptions {
@@ -26,6 +31,7 @@ impl GpuOptions {
             has_driver: driver.is_ok(),
             gpus: driver.map_or_else(|_| Vec::new(), Driver::gpus),
             min_compute_capability,
+            load_limits: BTreeMap::new(),
         };
         for gpu in &options.gpus {
             let (major, minor) = gpu.compute_capability;
@@ -81,6 +87,61 @@ impl UsableGpus {
     }
 }
 
+/// How full a GPU may be before it takes no further instance (C095, S095).
+#[derive(Debug, Default)]
+pub(crate) struct GpuLoadLimits(BTreeMap<i32, LoadLimit>);
+
+#[derive(Debug)]
+struct LoadLimit {
+    fraction: f64,
+    meter: GpuMeter,
+}
+
+impl GpuLoadLimits {
+    /// Prepares to measure the GPUs that have a limit.
+    ///
+    /// # Errors
+    /// If they cannot be measured: a limit that nobody holds is none.
+    pub(crate) fn new(options: &GpuOptions) -> Result<Self> {
+        let mut limits = BTreeMap::new();
+        for (id, &fraction) in &options.load_limits {
+            let Some(gpu) = options.gpus.iter().find(|gpu| gpu.id == *id) else {
+                log::warn!("'--model-load-gpu-limit' names GPU {id}, which is not there");
+                continue;
+            };
+            let meter = GpuMeter::new(std::slice::from_ref(gpu))?;
+            limits.insert(*id, LoadLimit { fraction, meter });
+        }
+        Ok(Self(limits))
+    }
+
+    /// Checks that a GPU may take a further instance.
+    ///
+    /// # Errors
+    /// In Triton's words if more of its memory is in use than its limit says.
+    pub(crate) fn check(&self, instance: &str, gpu: i32) -> Result<()> {
+        let Some(LoadLimit { fraction, meter }) = self.0.get(&gpu) else {
+            return Ok(());
+        };
+        let sample = meter.measure().pop();
+        let memory = sample.and_then(|sample| {
+            let (total, used) = (sample.memory_total_bytes?, sample.memory_used_bytes?);
+            Some((total as f64, used as f64))
+        });
+        match memory {
+            Some((total, used)) if used <= total * fraction => Ok(()),
+            Some(_) => Err(Error::unavailable(format!(
+                "can not create model '{instance}': memory limit set for GPU {gpu} has exceeded, \
+                 model loading is rejected."
+            ))),
+            None => Err(Error::unavailable(format!(
+                "can not create model '{instance}': GPU {gpu} does not tell how much of its memory \
+                 is in use"
+            ))),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,6 +161,7 @@ mod tests {
             has_driver: true,
             gpus: vec![gpu(0, (9, 0)), gpu(1, (7, 0)), gpu(2, (7, 5))],
             min_compute_capability: 7.5,
+            ..GpuOptions::default()
         };
         assert_eq!(UsableGpus::new(&options).ids, [0, 2]);
         let every = GpuOptions {

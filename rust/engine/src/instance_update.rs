@@ -222,6 +222,12 @@ impl InstanceMaker<'_> {
                 index,
             }),
         });
+        if signature.kind == InstanceGroupKind::Gpu
+            && let Some(server) = self.context.server.upgrade()
+        {
+            let limits = server.gpu_load_limits();
+            limits.check(&plan.name, signature.device_id)?;
+        }
         let backend = self.backend_model.create_instance(&instance)?;
         let instance = ModelInstance::start(plan.name.clone(), signature.clone(), backend)?;
         if !signature.is_passive {

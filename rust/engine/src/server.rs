@@ -17,7 +17,7 @@ use crate::call_graph::CallGraph;
 use crate::clock::monotonic_ns;
 use crate::custom_metrics::MetricRegistry;
 use crate::gpu_metrics::GpuMetrics;
-use crate::gpus::{GpuOptions, UsableGpus};
+use crate::gpus::{GpuLoadLimits, GpuOptions, UsableGpus};
 use crate::host_metrics::HostMeter;
 use crate::lifecycle::ModelLifecycle;
 use crate::loaded_model::LoadedModel;
@@ -149,6 +149,7 @@ pub struct Server {
     custom_metrics: Arc<MetricRegistry>,
     host: HostMeter,
     gpu_metrics: Option<GpuMetrics>,
+    gpu_load_limits: GpuLoadLimits,
 }
 
 impl Server {
@@ -179,6 +180,8 @@ impl Server {
             options.backend_settings,
             options.backend_directory,
         ));
+        let gpu_load_limits = GpuLoadLimits::new(&options.gpus)?;
+        let gpu_ids = options.gpus.gpus.iter().map(|gpu| gpu.id).collect();
         let gpu_metrics = match metrics.reports_gpus {
             true => GpuMetrics::start(&options.gpus.gpus, metrics.interval),
             false => None,
@@ -200,7 +203,7 @@ impl Server {
             Self {
                 id: options.id,
                 is_strict_readiness: options.is_strict_readiness,
-                shared_memory: SharedMemoryManager::new(options.allows_client_shm),
+                shared_memory: SharedMemoryManager::new(options.allows_client_shm, gpu_ids),
                 backends,
                 lifecycle,
                 manager,
@@ -213,6 +216,7 @@ impl Server {
                 custom_metrics: Arc::default(),
                 host: HostMeter::new(metrics.interval),
                 gpu_metrics,
+                gpu_load_limits,
                 metrics,
             }
         });
@@ -251,6 +255,10 @@ impl Server {
 
     pub(crate) fn host(&self) -> &HostMeter {
         &self.host
+    }
+
+    pub(crate) fn gpu_load_limits(&self) -> &GpuLoadLimits {
+        &self.gpu_load_limits
     }
 
     pub(crate) fn gpu_metrics(&self) -> Option<&GpuMetrics> {

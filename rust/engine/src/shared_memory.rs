@@ -2,7 +2,9 @@
 //! Memory that clients share with the server: regions by name, ranges of them as inputs and
 //! outputs (P085-P095).
 //!
-//! A region is a file descriptor, never a mapping: inputs are copied out of it with `pread` when
+//! Memory of a GPU is shared in the same way: by copies out of the client's allocation, and into it.
+//!
+//! A region in host memory is a file descriptor, never a mapping: inputs are copied out of it with `pread` when
 //! the request comes in, outputs are copied into it with `pwrite`. So a client that truncates its
 //! object afterwards gets an error where a mapping would kill the server with `SIGBUS`, and a
 //! client that rewrites its object while the request runs changes nothing that has been checked:
@@ -21,6 +23,6 @@ mod range;
 mod region;
 
 pub use allocator::SharedMemoryAllocator;
-pub use manager::{SharedMemoryManager, SharedMemorySlice};
+pub use manager::{RegionKind, SharedMemoryManager, SharedMemorySlice};
 pub use range::SharedMemoryReference;
-pub use region::SharedMemoryRegion;
+pub use region::{RegionPlace, SharedMemoryRegion};

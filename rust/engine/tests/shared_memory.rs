@@ -11,48 +11,67 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tritongw_engine::buffer::{OutputBuffer, RequestBuffer, RequestMemory, ResponseAllocator};
 use tritongw_engine::shared_memory::{
-    SharedMemoryAllocator, SharedMemoryManager, SharedMemoryReference, SharedMemorySlice,
+    RegionKind, RegionPlace, SharedMemoryAllocator, SharedMemoryManager, SharedMemoryReference,
+    SharedMemorySlice,
 };
 use tritongw_types::{CName, Error, ErrorCode, MemoryLocation, Result};
 
 #[test]
 fn regions_are_registered_listed_and_unregistered() {
     let object = Object::new(&[0; 64]);
-    let manager = SharedMemoryManager::new(true);
+    let manager = SharedMemoryManager::new(true, Vec::new());
     manager
         .register_system("whole", &object.key, 0, 64)
         .expect("fits");
     manager
         .register_system("end", &object.key[1..], 63, 1)
         .expect("keys go without a slash too");
-    let listed: Vec<_> = manager
-        .system_regions(None)
-        .expect("all")
+    let regions = manager.regions(RegionKind::System, None).expect("all");
+    let listed: Vec<_> = regions
         .iter()
-        .map(|region| {
-            (
-                region.name().to_owned(),
-                region.offset(),
-                region.byte_size(),
-            )
-        })
+        .map(|region| (region.name().to_owned(), region.place(), region.byte_size()))
         .collect();
-    assert_eq!(listed, [("end".into(), 63, 1), ("whole".into(), 0, 64)]);
-    let one = manager.system_regions(Some("whole")).expect("registered");
-    assert_eq!((one.len(), one[0].key()), (1, object.key.as_str()));
-    manager.unregister_system(Some("whole")).expect("allowed");
+    let place = |key, offset| RegionPlace::System { key, offset };
+    let key = object.key.as_str();
+    assert_eq!(
+        listed,
+        [
+            ("end".into(), place(&key[1..], 63), 1),
+            ("whole".into(), place(key, 0), 64)
+        ]
+    );
+    let one = manager
+        .regions(RegionKind::System, Some("whole"))
+        .expect("registered");
+    assert_eq!((one.len(), one[0].place()), (1, place(key, 0)));
     manager
-        .unregister_system(Some("whole"))
+        .unregister(RegionKind::System, Some("whole"))
+        .expect("allowed");
+    manager
+        .unregister(RegionKind::System, Some("whole"))
         .expect("unknown is no error");
-    assert_eq!(manager.system_regions(None).expect("one left").len(), 1);
-    manager.unregister_system(None).expect("allowed");
-    assert!(manager.system_regions(None).expect("none left").is_empty());
+    assert_eq!(
+        manager
+            .regions(RegionKind::System, None)
+            .expect("one left")
+            .len(),
+        1
+    );
+    manager
+        .unregister(RegionKind::System, None)
+        .expect("allowed");
+    assert!(
+        manager
+            .regions(RegionKind::System, None)
+            .expect("none left")
+            .is_empty()
+    );
 }
 
 #[test]
 fn registration_is_refused_in_tritons_words() {
     let object = Object::new(&[0; 64]);
-    let manager = SharedMemoryManager::new(true);
+    let manager = SharedMemoryManager::new(true, Vec::new());
     let key = object.key.as_str();
     manager.register_system("a", key, 0, 64).expect("fits");
     let invalid = "failed to register shared memory region 'b': invalid args";
@@ -93,7 +112,9 @@ fn registration_is_refused_in_tritons_words() {
             .expect_err(text);
         assert_eq!((error.code(), error.message()), (code, text));
     }
-    let error = manager.register_cuda("c").expect_err("no GPU");
+    let error = manager
+        .register_cuda("c", &[0; 64], 0, 1)
+        .expect_err("no GPU");
     assert_eq!(error.code(), ErrorCode::InvalidArg);
     assert_eq!(
         error.message(),
@@ -108,7 +129,7 @@ fn links_and_directories_are_no_shared_memory() {
     let link = Object::new(b"");
     fs::remove_file(&link.path).expect("there");
     symlink(secret.path(), &link.path).expect("linked");
-    let manager = SharedMemoryManager::new(true);
+    let manager = SharedMemoryManager::new(true, Vec::new());
     let error = manager
         .register_system("link", &link.key, 0, 6)
         .expect_err("not followed");
@@ -126,14 +147,14 @@ fn links_and_directories_are_no_shared_memory() {
 #[test]
 fn without_leave_a_client_can_only_ask() {
     let object = Object::new(&[0; 4]);
-    let manager = SharedMemoryManager::new(false);
+    let manager = SharedMemoryManager::new(false, Vec::new());
     let expected = "Client shared memory is disabled. Start the server with \
                     '--allow-client-shm=true' to enable.";
     let refusals = [
         manager.register_system("a", &object.key, 0, 4),
-        manager.register_cuda("a"),
-        manager.unregister_system(None),
-        manager.unregister_cuda(),
+        manager.register_cuda("a", &[0; 64], 0, 1),
+        manager.unregister(RegionKind::System, None),
+        manager.unregister(RegionKind::Cuda, None),
         manager.slice(&reference("a", 0, 4)).map(drop),
     ];
     for refusal in refusals {
@@ -143,14 +164,19 @@ fn without_leave_a_client_can_only_ask() {
             (ErrorCode::Unsupported, expected)
         );
     }
-    assert!(manager.system_regions(None).expect("answers").is_empty());
-    manager.cuda_regions(None).expect("answers");
+    assert!(
+        manager
+            .regions(RegionKind::System, None)
+            .expect("answers")
+            .is_empty()
+    );
+    manager.regions(RegionKind::Cuda, None).expect("answers");
 }
 
 #[test]
 fn status_of_unknown_regions_is_not_found() {
     let object = Object::new(&[0; 4]);
-    let manager = SharedMemoryManager::new(true);
+    let manager = SharedMemoryManager::new(true, Vec::new());
     manager
         .register_system("a", &object.key, 0, 4)
         .expect("fits");
@@ -158,15 +184,19 @@ fn status_of_unknown_regions_is_not_found() {
         assert_eq!(error.code(), ErrorCode::NotFound);
         error.message().to_owned()
     };
-    let system = manager.system_regions(Some("x")).expect_err("unknown");
+    let system = manager
+        .regions(RegionKind::System, Some("x"))
+        .expect_err("unknown");
     assert_eq!(
         text(system),
         "Unable to find system shared memory region: 'x'"
     );
-    let cuda = manager.cuda_regions(Some("x")).expect_err("unknown");
+    let cuda = manager
+        .regions(RegionKind::Cuda, Some("x"))
+        .expect_err("unknown");
     assert_eq!(text(cuda), "Unable to find cuda shared memory region: 'x'");
     let cuda = manager
-        .cuda_regions(Some("a"))
+        .regions(RegionKind::Cuda, Some("a"))
         .expect_err("of the other kind");
     assert_eq!(
         text(cuda),
@@ -280,8 +310,10 @@ fn a_region_in_use_is_released_with_its_last_request() {
     let manager = registered(&object, 0, 8);
     let input = slice(&manager, 0, 4).read(None).expect("read");
     let output = slice(&manager, 4, 4);
-    manager.unregister_system(Some("r")).expect("allowed");
-    let is_there = || manager.system_regions(Some("r")).is_ok();
+    manager
+        .unregister(RegionKind::System, Some("r"))
+        .expect("allowed");
+    let is_there = || manager.regions(RegionKind::System, Some("r")).is_ok();
     assert!(is_there(), "two requests use it");
     drop(input);
     assert!(is_there(), "one request uses it");
@@ -420,7 +452,7 @@ fn reference(region: &str, offset: u64, byte_size: u64) -> SharedMemoryReference
 
 /// Returns a manager with one region, named `r`.
 fn registered(object: &Object, offset: u64, byte_size: u64) -> SharedMemoryManager {
-    let manager = SharedMemoryManager::new(true);
+    let manager = SharedMemoryManager::new(true, Vec::new());
     manager
         .register_system("r", &object.key, offset, byte_size)
         .expect("the object holds it");

@@ -13,6 +13,7 @@ mod answer;
 mod body;
 pub mod codec;
 mod coding;
+mod cuda_registration;
 mod door;
 mod exchange;
 mod framing;

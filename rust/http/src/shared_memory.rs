@@ -4,9 +4,11 @@
 
 use hyper::{Response, StatusCode};
 use tritongw_engine::Server;
+use tritongw_engine::shared_memory::{RegionKind, RegionPlace};
 use tritongw_types::{Error, Result};
 
 use crate::body::RequestBody;
+use crate::cuda_registration::CudaRegistration;
 use crate::door::Door;
 use crate::json::{Reader, SyntaxError, ValueKind, Writer};
 use crate::refusal::Refusal;
@@ -38,10 +40,17 @@ pub(crate) async fn answer(
             )?;
         }
         (Endpoint::SharedMemoryRegister(_), SharedMemoryKind::Cuda) => {
-            manager.register_cuda(region.as_deref().unwrap_or_default())?;
+            let name = region.as_deref().unwrap_or_default();
+            manager.check_cuda(name)?;
+            let text = body.receive(door.max_input_size, None).await?;
+            let CudaRegistration {
+                handle,
+                device_id,
+                byte_size,
+            } = CudaRegistration::read(&text)?;
+            manager.register_cuda(name, &handle, device_id, byte_size)?;
         }
-        (_, SharedMemoryKind::System) => manager.unregister_system(region.as_deref())?,
-        (_, SharedMemoryKind::Cuda) => manager.unregister_cuda()?,
+        (_, kind) => manager.unregister(kind.region_kind(), region.as_deref())?,
     }
     Ok(response::empty(StatusCode::OK))
 }
@@ -50,25 +59,37 @@ fn status(server: &Server, kind: SharedMemoryKind, region: Option<&str>) -> Resu
     let manager = server.shared_memory();
     let mut writer = Writer::with_capacity(256);
     writer.begin_array();
-    match kind {
-        SharedMemoryKind::System => {
-            for region in manager.system_regions(region)? {
-                writer.begin_object();
-                writer.key("name");
-                writer.string(region.name());
+    for region in manager.regions(kind.region_kind(), region)? {
+        writer.begin_object();
+        writer.key("name");
+        writer.string(region.name());
+        match region.place() {
+            RegionPlace::System { key, offset } => {
                 writer.key("key");
-                writer.string(region.key());
+                writer.string(key);
                 writer.key("offset");
-                writer.integer(region.offset());
-                writer.key("byte_size");
-                writer.integer(region.byte_size());
-                writer.end_object();
+                writer.integer(offset);
+            }
+            RegionPlace::Cuda { device_id } => {
+                writer.key("device_id");
+                writer.integer(device_id);
             }
         }
-        SharedMemoryKind::Cuda => manager.cuda_regions(region)?,
+        writer.key("byte_size");
+        writer.integer(region.byte_size());
+        writer.end_object();
     }
     writer.end_array();
     Ok(writer.into_bytes())
+}
+
+impl SharedMemoryKind {
+    fn region_kind(self) -> RegionKind {
+        match self {
+            Self::System => RegionKind::System,
+            Self::Cuda => RegionKind::Cuda,
+        }
+    }
 }
 
 /// The body of a registration.
@@ -123,7 +144,7 @@ impl Members {
     }
 }
 
-fn read_text(reader: &mut Reader<'_>) -> Result<Result<String>, SyntaxError> {
+pub(crate) fn read_text(reader: &mut Reader<'_>) -> Result<Result<String>, SyntaxError> {
     if reader.kind() != ValueKind::String {
         reader.skip_value()?;
         return Ok(Err(Error::internal(
@@ -134,7 +155,7 @@ fn read_text(reader: &mut Reader<'_>) -> Result<Result<String>, SyntaxError> {
     Ok(Ok(String::from_utf8_lossy(&text).into_owned()))
 }
 
-fn read_unsigned(reader: &mut Reader<'_>) -> Result<Result<u64>, SyntaxError> {
+pub(crate) fn read_unsigned(reader: &mut Reader<'_>) -> Result<Result<u64>, SyntaxError> {
     let number = match reader.kind() {
         ValueKind::Number => reader.read_number()?.as_u64(),
         _ => {

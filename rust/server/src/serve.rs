@@ -107,7 +107,10 @@ fn server_options(args: &ServeArgs, log: Arc<LogControl>) -> Result<ServerOption
     let trace = args.trace_options().map_err(Error::invalid_arg)?;
     let gpus = match args.environment.is_cpu_only {
         true => GpuOptions::default(),
-        false => GpuOptions::find(args.device.min_supported_compute_capability),
+        false => GpuOptions {
+            load_limits: args.device.model_load_gpu_limits(),
+            ..GpuOptions::find(args.device.min_supported_compute_capability)
+        },
     };
     Ok(ServerOptions {
         gpus,

@@ -8,12 +8,12 @@ use crate::text;
 const NO_GPU: NormalizeOptions<'_> = NormalizeOptions {
     gpus: &[],
     has_gpu_support: true,
+    backend_uses_gpus: true,
     min_compute_capability: 7.5,
     preferred_groups: &[],
 };
 const TWO_GPUS: NormalizeOptions<'_> = NormalizeOptions {
     gpus: &[0, 1],
-    backend_uses_gpus: true,
     ..NO_GPU
 };
 

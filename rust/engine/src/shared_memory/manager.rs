@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tritongw_types::{Error, ErrorCode, Result};
+use tritongw_types::{CudaIpcHandle, Error, ErrorCode, Result};
 
 use super::buffer_pool::BufferPool;
 use super::copy_budget::{CopyBudget, CopyShare};
 use super::range::{FileRange, SharedMemoryReference};
-use super::region::{CopyError, SharedMemoryRegion, byte_size};
+use super::region::{CopyError, RegionPlace, SharedMemoryRegion, byte_size};
 use crate::buffer::RequestMemory;
 
 /// Regions at the same time; each holds a file descriptor.
@@ -27,6 +27,8 @@ const MAX_NAME_LENGTH: usize = 1024;
 #[derive(Debug)]
 pub struct SharedMemoryManager {
     is_allowed: bool,
+    // Numbers of the GPUs there are.
+    gpus: Vec<i32>,
     regions: Arc<Mutex<Regions>>,
     budget: Arc<CopyBudget>,
     buffers: Arc<BufferPool>,
@@ -43,10 +45,11 @@ struct Registration {
 }
 
 impl SharedMemoryManager {
-    /// Makes a manager without regions.
-    pub fn new(is_allowed: bool) -> Self {
+    /// Makes a manager without regions, for memory of the host and of these GPUs.
+    pub fn new(is_allowed: bool, gpus: Vec<i32>) -> Self {
         Self {
             is_allowed,
+            gpus,
             regions: Arc::default(),
             budget: CopyBudget::of_machine(),
             buffers: Arc::default(),
@@ -77,10 +80,20 @@ impl SharedMemoryManager {
     ) -> Result<()> {
         self.check_allowed()?;
         check_name(name)?;
+        self.register(name, || {
+            SharedMemoryRegion::open(name, key, offset, byte_size)
+        })
+    }
+
+    fn register(
+        &self,
+        name: &str,
+        open: impl FnOnce() -> Result<SharedMemoryRegion>,
+    ) -> Result<()> {
         if self.regions.lock().0.contains_key(name) {
             return Err(already_there(name));
         }
-        let region = SharedMemoryRegion::open(name, key, offset, byte_size)?;
+        let region = open()?;
         let mut regions = self.regions.lock();
         if regions.0.len() >= MAX_REGIONS {
             return Err(Error::unavailable(format!(
@@ -101,79 +114,79 @@ impl SharedMemoryManager {
         }
     }
 
-    /// Refuses to register CUDA memory (P090).
+    /// Checks that memory of GPUs can be registered at all, before its handle is looked at (P090).
     ///
     /// # Errors
-    /// Always: this build knows no GPU.
-    pub fn register_cuda(&self, name: &str) -> Result<()> {
+    /// With Triton's text if there is no GPU.
+    pub fn check_cuda(&self, name: &str) -> Result<()> {
         self.check_allowed()?;
-        Err(Error::invalid_arg(format!(
-            "failed to register CUDA shared memory region: '{name}', GPUs not supported"
-        )))
+        if self.gpus.is_empty() {
+            return Err(Error::invalid_arg(format!(
+                "failed to register CUDA shared memory region: '{name}', GPUs not supported"
+            )));
+        }
+        Ok(())
     }
 
-    /// Ends a region, or all without a name; one that requests use ends with the last of them
-    /// (P092). An unknown one is no error.
+    /// Registers memory that a client has allocated on a GPU and lends by a CUDA IPC handle (P090).
+    ///
+    /// # Errors
+    /// As [`Self::register_system`]; and if there is no such GPU, the handle is not one, or stands
+    /// for less memory.
+    pub fn register_cuda(
+        &self,
+        name: &str,
+        handle: &CudaIpcHandle,
+        device_id: i64,
+        byte_size: u64,
+    ) -> Result<()> {
+        self.check_cuda(name)?;
+        check_name(name)?;
+        let gpu = self.gpus.iter().find(|gpu| i64::from(**gpu) == device_id);
+        self.register(name, || match gpu {
+            Some(gpu) => SharedMemoryRegion::open_cuda(name, handle, *gpu, byte_size),
+            None => Err(Error::invalid_arg(format!(
+                "failed to register CUDA shared memory region '{name}': invalid args"
+            ))),
+        })
+    }
+
+    /// Ends a region of a kind, or all of it without a name; one that requests use ends with the
+    /// last of them (P092). One that is unknown, or of the other kind, is no error.
     ///
     /// # Errors
     /// `Unsupported` where clients are not allowed.
-    pub fn unregister_system(&self, name: Option<&str>) -> Result<()> {
+    pub fn unregister(&self, kind: RegionKind, name: Option<&str>) -> Result<()> {
         self.check_allowed()?;
         let mut regions = self.regions.lock();
-        let is_meant = |known: &str| name.is_none_or(|name| name == known);
         regions.0.retain(|known, registration| {
-            registration.is_unregistering |= is_meant(known);
+            let is_meant = name.is_none_or(|name| name == known);
+            registration.is_unregistering |= is_meant && kind.is_of(&registration.region);
             !registration.is_over()
         });
         Ok(())
     }
 
-    /// Ends CUDA regions, of which there are none.
+    /// Returns the region of that kind and name, or all of the kind, by name (P091).
     ///
     /// # Errors
-    /// `Unsupported` where clients are not allowed.
-    pub fn unregister_cuda(&self) -> Result<()> {
-        self.check_allowed()
-    }
-
-    /// Returns the region of that name, or all, by name (P091).
-    ///
-    /// # Errors
-    /// `NotFound` if there is none of that name.
-    pub fn system_regions(&self, name: Option<&str>) -> Result<Vec<Arc<SharedMemoryRegion>>> {
+    /// `NotFound` if there is none of that name, or it is of the other kind.
+    pub fn regions(
+        &self,
+        kind: RegionKind,
+        name: Option<&str>,
+    ) -> Result<Vec<Arc<SharedMemoryRegion>>> {
         let regions = self.regions.lock();
         let Some(name) = name else {
-            return Ok(regions
-                .0
-                .values()
-                .map(|registration| Arc::clone(&registration.region))
-                .collect());
+            let all = regions.0.values();
+            let all = all.map(|registration| &registration.region);
+            return Ok(all.filter(|region| kind.is_of(region)).cloned().collect());
         };
-        let registration = regions.0.get(name).ok_or_else(|| {
-            Error::not_found(format!(
-                "Unable to find system shared memory region: '{name}'"
-            ))
-        })?;
-        Ok(vec![Arc::clone(&registration.region)])
-    }
-
-    /// Checks that no single CUDA region is asked for, since there is none.
-    ///
-    /// # Errors
-    /// `NotFound` if one is.
-    pub fn cuda_regions(&self, name: Option<&str>) -> Result<()> {
-        let Some(name) = name else {
-            return Ok(());
-        };
-        let message = if self.regions.lock().0.contains_key(name) {
-            format!(
-                "The region named '{name}' is registered as system shared memory, not CUDA shared \
-                 memory"
-            )
-        } else {
-            format!("Unable to find cuda shared memory region: '{name}'")
-        };
-        Err(Error::not_found(message))
+        match regions.0.get(name) {
+            None => Err(Error::not_found(kind.unknown(name))),
+            Some(found) if kind.is_of(&found.region) => Ok(vec![Arc::clone(&found.region)]),
+            Some(_) => Err(Error::not_found(kind.other(name))),
+        }
     }
 
     /// Returns the range a request names; its region stays until the slice, and all that was read
@@ -203,6 +216,43 @@ impl SharedMemoryManager {
             regions: Arc::clone(&self.regions),
             region: Arc::clone(&registration.region),
         })
+    }
+}
+
+/// Kinds of shared memory, each with registrations of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RegionKind {
+    /// Objects of the system.
+    System,
+    /// Memory of GPUs.
+    Cuda,
+}
+
+impl RegionKind {
+    fn is_of(self, region: &SharedMemoryRegion) -> bool {
+        match region.place() {
+            RegionPlace::System { .. } => self == Self::System,
+            RegionPlace::Cuda { .. } => self == Self::Cuda,
+        }
+    }
+
+    fn unknown(self, name: &str) -> String {
+        let kind = match self {
+            Self::System => "system",
+            Self::Cuda => "cuda",
+        };
+        format!("Unable to find {kind} shared memory region: '{name}'")
+    }
+
+    fn other(self, name: &str) -> String {
+        let (found, wanted) = match self {
+            Self::System => ("CUDA", "system"),
+            Self::Cuda => ("system", "CUDA"),
+        };
+        format!(
+            "The region named '{name}' is registered as {found} shared memory, not {wanted} shared \
+             memory"
+        )
     }
 }
 
@@ -358,6 +408,10 @@ impl SharedMemorySlice {
             CopyError::System(errno) => {
                 Error::internal(format!("failed to {verb} shared memory region '{name}'"))
                     .with_source(errno)
+            }
+            CopyError::Gpu(source) => {
+                Error::internal(format!("failed to {verb} shared memory region '{name}'"))
+                    .with_source(source)
             }
         }
     }

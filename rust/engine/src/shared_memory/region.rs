@@ -5,27 +5,52 @@ use std::os::fd::OwnedFd;
 use rustix::buffer::spare_capacity;
 use rustix::fs::{FileType, Mode, OFlags, fstat, open};
 use rustix::io::{Errno, pread, pwrite};
-use tritongw_types::{Error, Result};
+use tritongw_cuda::IpcMemory;
+use tritongw_types::{CudaIpcHandle, Error, Result};
 
 use super::key::{object_path, unable_to_open};
 use super::range::{FileRange, RangeError};
 
-/// A registered region of a POSIX shared memory object.
+/// A registered region of a POSIX shared memory object, or of a GPU's memory.
 #[derive(Debug)]
 pub struct SharedMemoryRegion {
     name: String,
-    key: String,
     range: FileRange,
-    object: OwnedFd,
+    place: Place,
+}
+
+#[derive(Debug)]
+enum Place {
+    Object { key: String, object: OwnedFd },
+    Gpu(IpcMemory),
+}
+
+/// What a client is told about where a region lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RegionPlace<'a> {
+    /// In a shared memory object.
+    System {
+        /// Its key, as the client wrote it.
+        key: &'a str,
+        /// Where the region begins in it.
+        offset: u64,
+    },
+    /// In memory of a GPU.
+    Cuda {
+        /// Number of the GPU.
+        device_id: i32,
+    },
 }
 
 /// Why bytes of a region could not be moved.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) enum CopyError {
     /// The object has become smaller than the region.
     Shrunk,
     /// The system refused.
     System(Errno),
+    /// The GPU's driver refused.
+    Gpu(Error),
 }
 
 impl From<Errno> for CopyError {
@@ -53,11 +78,35 @@ impl SharedMemoryRegion {
                     "failed to register shared memory region '{name}': invalid args"
                 ))
             })?;
+        let key = key.to_owned();
         Ok(Self {
             name: name.to_owned(),
-            key: key.to_owned(),
             range,
-            object,
+            place: Place::Object { key, object },
+        })
+    }
+
+    /// Opens memory of a GPU that the client has lent by a handle (P090).
+    pub(super) fn open_cuda(
+        name: &str,
+        handle: &CudaIpcHandle,
+        device_id: i32,
+        byte_size: u64,
+    ) -> Result<Self> {
+        let refused = || {
+            Error::invalid_arg(format!(
+                "failed to register CUDA shared memory region '{name}': invalid args"
+            ))
+        };
+        let range = FileRange::of_file(0, byte_size, byte_size)
+            .filter(|range| range.byte_size() > 0)
+            .ok_or_else(refused)?;
+        let memory = IpcMemory::open(device_id, handle, byte_size)
+            .map_err(|source| refused().with_source(source))?;
+        Ok(Self {
+            name: name.to_owned(),
+            range,
+            place: Place::Gpu(memory),
         })
     }
 
@@ -66,14 +115,17 @@ impl SharedMemoryRegion {
         &self.name
     }
 
-    /// Returns the key of the object, as the client wrote it.
-    pub fn key(&self) -> &str {
-        &self.key
-    }
-
-    /// Returns where the region begins in the object.
-    pub fn offset(&self) -> u64 {
-        self.range.offset()
+    /// Returns where it lies.
+    pub fn place(&self) -> RegionPlace<'_> {
+        match &self.place {
+            Place::Object { key, .. } => RegionPlace::System {
+                key,
+                offset: self.range.offset(),
+            },
+            Place::Gpu(memory) => RegionPlace::Cuda {
+                device_id: memory.gpu(),
+            },
+        }
     }
 
     /// Returns its size.
@@ -90,6 +142,7 @@ impl SharedMemoryRegion {
         match self.holds(part) {
             Ok(()) => Ok(part),
             Err(CopyError::Shrunk) => Err(self.invalid_range(RangeError::Size)),
+            Err(CopyError::Gpu(error)) => Err(error),
             Err(CopyError::System(errno)) => Err(Error::internal(format!(
                 "failed to look at shared memory region '{}'",
                 self.name
@@ -110,7 +163,10 @@ impl SharedMemoryRegion {
     }
 
     fn holds(&self, part: FileRange) -> Result<(), CopyError> {
-        let stat = fstat(&self.object)?;
+        let Place::Object { object, .. } = &self.place else {
+            return Ok(()); // An allocation keeps its size.
+        };
+        let stat = fstat(object)?;
         if part.lies_in(file_size(stat.st_size)) {
             Ok(())
         } else {
@@ -120,10 +176,16 @@ impl SharedMemoryRegion {
 
     /// Fills `target` with the beginning of a part.
     pub(super) fn read(&self, part: FileRange, target: &mut [u8]) -> Result<(), CopyError> {
+        let object = match &self.place {
+            Place::Object { object, .. } => object,
+            Place::Gpu(memory) => {
+                return memory.read(part.offset(), target).map_err(CopyError::Gpu);
+            }
+        };
         let mut offset = part.offset();
         let mut rest = target;
         while !rest.is_empty() {
-            let count = match pread(&self.object, &mut *rest, offset) {
+            let count = match pread(object, &mut *rest, offset) {
                 Ok(0) => return Err(CopyError::Shrunk),
                 Err(Errno::INTR) => continue,
                 result => result?,
@@ -137,9 +199,14 @@ impl SharedMemoryRegion {
     /// Appends a part to `target`, which has room for it and takes no more.
     pub(super) fn append(&self, part: FileRange, target: &mut Vec<u8>) -> Result<(), CopyError> {
         let end = target.len() + byte_size(part);
+        let Place::Object { object, .. } = &self.place else {
+            let start = target.len();
+            target.resize(end, 0);
+            return self.read(part, &mut target[start..]);
+        };
         let mut offset = part.offset();
         while target.len() < end {
-            match pread(&self.object, spare_capacity(target), offset) {
+            match pread(object, spare_capacity(target), offset) {
                 Ok(0) => return Err(CopyError::Shrunk),
                 Ok(count) => offset += count as u64,
                 Err(Errno::INTR) => {}
@@ -152,12 +219,16 @@ impl SharedMemoryRegion {
 
     /// Writes `data` to the beginning of a part that is at least as large.
     pub(super) fn write(&self, part: FileRange, data: &[u8]) -> Result<(), CopyError> {
+        let object = match &self.place {
+            Place::Object { object, .. } => object,
+            Place::Gpu(memory) => return memory.write(part.offset(), data).map_err(CopyError::Gpu),
+        };
         // Writing beyond its end would make the object grow again.
         self.holds(part)?;
         let mut offset = part.offset();
         let mut rest = data;
         while !rest.is_empty() {
-            let count = match pwrite(&self.object, rest, offset) {
+            let count = match pwrite(object, rest, offset) {
                 Ok(0) => return Err(Errno::IO.into()),
                 Err(Errno::INTR) => continue,
                 result => result?,

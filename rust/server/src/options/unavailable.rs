@@ -28,9 +28,6 @@ const UNAVAILABLE: &[Unavailable] = &[
     warn("host-policy", |args| {
         !args.device.host_policies().is_empty()
     }),
-    warn("model-load-gpu-limit", |args| {
-        !args.device.model_load_gpu_limits().is_empty()
-    }),
 ];
 
 const fn warn(option: &'static str, is_asked_for: fn(&ServeArgs) -> bool) -> Unavailable {

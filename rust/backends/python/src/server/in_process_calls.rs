@@ -117,7 +117,7 @@ impl InProcessCalls {
                 Ok(InputTensor::new(input.name, data_type, shape, data))
             })
             .collect::<Result<_>>()?;
-        make_request(&self.caller, spec, inputs.into_iter())
+        make_request(&self.caller, spec, inputs)
     }
 }
 
