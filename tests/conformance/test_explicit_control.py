@@ -463,6 +463,15 @@ def test_grpc_load_parameters_that_are_refused(repository: Repository) -> None:
     door.close()
 
 
+def test_unload_over_http_takes_null_for_nothing(repository: Repository) -> None:
+    path = "/v2/repository/models/echo/unload"
+    door = repository.server.http
+    answer = door.post(path, {"parameters": {"unload_dependents": 1}})
+    text = "attempt to access JSON non-boolean as boolean"
+    assert (answer.status, answer.error) == (500, text)
+    assert door.post(path, {"parameters": {"unload_dependents": None}}).status == 200
+
+
 def process_id(repository: Repository) -> int:
     answer = repository.server.http.infer("process", [tensor("INPUT0", "FP32", [1], [1.0])])
     pid: int = answer.json["outputs"][0]["data"][0]
