@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 import tools
 from support import repository
+from support.sequences import sequence_model
 from support.servers import Server
 from support.traces import WAIT_S, TracedServer
 from waiting import wait_until
@@ -161,6 +162,28 @@ def test_perf_analyzer_on_a_stream(
         row = next(csv.DictReader(text))
     assert float(row["Inferences/Second"]) > 0
     assert failures(server, "responder") == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", ["direct { }", "oldest { max_candidate_sequences: 8 }"])
+@pytest.mark.parametrize("protocol", ["http", "grpc"])
+def test_perf_analyzer_with_sequences(
+    starter: ServerStarter,
+    perf_analyzer: tools.PerfAnalyzer,
+    tmp_path: Path,
+    protocol: str,
+    strategy: str,
+) -> None:
+    # More sequences at a time than slots.
+    models = {"sequences": sequence_model(strategy, batch=4)}
+    directory = repository.write_models(tmp_path / "models", models)
+    with starter.prepare(f"perf_sequences_{protocol}", directory) as process:
+        server = Server(process, starter.is_oracle)
+        options = ["--sequence-length", "4", "--sequence-length-variation", "50"]
+        options += ["--sequence-id-range", "100:200", "--concurrency-range", "8"]
+        if protocol == "http":
+            options.append("--async")
+        analyze(server, perf_analyzer, tmp_path, "sequences", protocol, options)
 
 
 def failures(server: Server, model: str) -> int:

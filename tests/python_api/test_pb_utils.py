@@ -213,11 +213,12 @@ def test_models_are_reached_from_a_server_only() -> None:
         pb_utils.is_model_ready("m")
 
 
-def test_requests_cannot_be_rescheduled_yet() -> None:
+def test_a_request_is_released_for_good_or_rescheduled() -> None:
     request = a_request()
     request.set_release_flags(pb_utils.TRITONSERVER_REQUEST_RELEASE_ALL)
-    with pytest.raises(pb_utils.TritonModelException, match="not available in this version"):
-        request.set_release_flags(pb_utils.TRITONSERVER_REQUEST_RELEASE_RESCHEDULE)
+    request.set_release_flags(pb_utils.TRITONSERVER_REQUEST_RELEASE_RESCHEDULE)
+    with pytest.raises(pb_utils.TritonModelException, match="unknown release flags 3"):
+        request.set_release_flags(3)
 
 
 @pytest.mark.parametrize("correlation_id", [0, 7, 2**64 - 1, "text"])

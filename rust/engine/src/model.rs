@@ -4,20 +4,23 @@
 use std::fmt;
 use std::sync::Arc;
 
-use tritongw_config::{ModelConfig, Scheduling, TimeoutAction};
-use tritongw_scheduler::{self as scheduler, DynamicBatcherConfig};
+use tritongw_config::{ModelConfig, Scheduling};
+use tritongw_scheduler::{RejectReason, SequenceRefusal};
 use tritongw_types::{CName, Error, Result, Shape, WILDCARD_DIM};
 
 use crate::backend::{Backend, ModelContext, ReadyAnswer};
 use crate::buffer::RequestMemory;
+use crate::instance::ComputeTimings;
 use crate::instance_update::InstanceUpdate;
 use crate::labels::Labels;
 use crate::loaded_model::{LoadedModel, Origin};
 use crate::model_scheduler::ModelScheduler;
 use crate::ordering::{OrderStage, ResponseOutbox};
 use crate::readiness::Readiness;
-use crate::request::InferenceRequest;
+use crate::request::{InferenceRequest, SequenceFlags};
 use crate::responder::Responder;
+use crate::scheduling_machine::{Refusal, reject_error};
+use crate::scheduling_plan::SchedulingPlan;
 use crate::statistics::ModelStatistics;
 use crate::timer::Timer;
 use crate::validation;
@@ -51,11 +54,11 @@ impl Model {
         let labels = Labels::load(&context.directory, &context.config)?;
         let backend_model = backend.load_model(&context)?;
         let statistics = Arc::new(statistics);
-        let batcher = batcher_config(&context.config);
-        let outbox = batcher.preserve_ordering.then(Arc::default);
+        let plan = SchedulingPlan::new(&context.config)?;
+        let outbox = plan.preserves_ordering.then(Arc::default);
         let whose = format!("model '{}' version {}", context.name, context.version);
         let readiness = Readiness::new(whose, timer.clone());
-        let scheduler = ModelScheduler::new(batcher, Arc::clone(&statistics), timer);
+        let scheduler = ModelScheduler::new(plan, Arc::clone(&statistics), timer);
         let loaded = LoadedModel::new(backend_model, scheduler, readiness, labels, origin);
         let loaded = Arc::new(loaded);
         let instances = Self::prepare_instances(&context, &loaded, &statistics)?;
@@ -207,6 +210,29 @@ impl Model {
             .inspect_err(|(_, request)| request.responder().discount())
     }
 
+    /// Queues a request that executes for another round.
+    pub(crate) fn reschedule(
+        &self,
+        mut request: Box<InferenceRequest>,
+        timings: &ComputeTimings,
+    ) -> Result<(), (Error, Box<InferenceRequest>)> {
+        let is_iterative = match &self.config().scheduling {
+            Scheduling::SequenceBatching(batching) => batching.is_iterative,
+            _ => false,
+        };
+        if !is_iterative {
+            let refusal = Refusal::Sequence(SequenceRefusal::NotRescheduled);
+            return Err((refusal.error(&request), request));
+        }
+        if request.is_cancelled() {
+            return Err((reject_error(RejectReason::Cancelled), request));
+        }
+        request.report(true, timings);
+        request.set_flags(SequenceFlags::NONE);
+        let compatibility = self.compatibility(&request);
+        self.scheduler.reschedule(request, compatibility)
+    }
+
     pub(crate) fn cancel_queued(&self, responder: &Responder) {
         self.scheduler.cancel(responder);
     }
@@ -297,46 +323,13 @@ impl ModelUpdate {
 }
 
 fn needs_compatibility(config: &ModelConfig) -> bool {
-    matches!(config.scheduling, Scheduling::DynamicBatching(_))
+    let merges = match config.scheduling {
+        Scheduling::DynamicBatching(_) | Scheduling::SequenceBatching(_) => true,
+        Scheduling::Default | Scheduling::Ensemble(_) => false,
+    };
+    merges
         && config.max_batch_size > 1
         && config.inputs.iter().any(|input| {
             input.is_optional || (input.dims.contains(&WILDCARD_DIM) && !input.allow_ragged_batch)
         })
-}
-
-/// Translates the configuration's scheduling choice for the machine (S001, S002).
-fn batcher_config(config: &ModelConfig) -> DynamicBatcherConfig {
-    let mut batcher = DynamicBatcherConfig {
-        max_batch_size: config.max_batch_size,
-        ..DynamicBatcherConfig::default()
-    };
-    if let Scheduling::DynamicBatching(dynamic) = &config.scheduling {
-        batcher.is_batching = config.max_batch_size > 0;
-        batcher
-            .preferred_batch_sizes
-            .clone_from(&dynamic.preferred_batch_sizes);
-        batcher.max_queue_delay = dynamic.max_queue_delay;
-        batcher.preserve_ordering = dynamic.preserve_ordering;
-        batcher.priority_levels = dynamic.priority_levels;
-        batcher.default_priority_level = dynamic.default_priority_level;
-        batcher.default_queue_policy = queue_policy(&dynamic.default_queue_policy);
-        batcher.priority_queue_policies = dynamic
-            .priority_queue_policies
-            .iter()
-            .map(|(level, policy)| (*level, queue_policy(policy)))
-            .collect();
-    }
-    batcher
-}
-
-fn queue_policy(policy: &tritongw_config::QueuePolicy) -> scheduler::QueuePolicy {
-    scheduler::QueuePolicy {
-        timeout_action: match policy.timeout_action {
-            TimeoutAction::Reject => scheduler::TimeoutAction::Reject,
-            TimeoutAction::Delay => scheduler::TimeoutAction::Delay,
-        },
-        default_timeout: policy.default_timeout,
-        allow_timeout_override: policy.allow_timeout_override,
-        max_queue_size: policy.max_queue_size,
-    }
 }

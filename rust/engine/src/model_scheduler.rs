@@ -8,9 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use parking_lot::{Condvar, Mutex};
-use tritongw_scheduler::{
-    Arrival, DynamicBatcher, DynamicBatcherConfig, Effects, InstanceIndex, Payload, RejectReason,
-};
+use tritongw_scheduler::{InstanceIndex, Payload, RejectReason};
 use tritongw_types::{Error, Result};
 
 use crate::backend::{Availability, ReadyCheck};
@@ -21,25 +19,29 @@ use crate::instance::ModelInstance;
 use crate::instance_slots::InstanceSlots;
 use crate::request::InferenceRequest;
 use crate::responder::Responder;
+use crate::scheduling_machine::{
+    Effects, QueueTicket, Refusal, SchedulingMachine, failure_kind, id_text, reject_error,
+};
+use crate::scheduling_plan::SchedulingPlan;
+use crate::sequence_inputs::SequenceInputs;
 use crate::statistics::{FailureKind, ModelStatistics};
 use crate::timer::{Timed, Timer};
-
-/// The machine type: requests travel through it as they are.
-type Machine = DynamicBatcher<Box<InferenceRequest>>;
 
 /// Requests that a gathering thread may queue before it dispatches at once.
 const DEFERRED_LIMIT: usize = 64;
 
 /// One model's scheduler and instances.
 pub(crate) struct ModelScheduler {
-    machine: Mutex<Machine>,
+    machine: Mutex<SchedulingMachine>,
     // Its lock is taken alone or within the machine's.
     slots: InstanceSlots,
+    // Present where requests form sequences.
+    sequence_inputs: Option<SequenceInputs>,
     statistics: Arc<ModelStatistics>,
     timer: Timer,
     // Earliest deadline handed to the timer and not yet reached; `u64::MAX` if none.
     armed_ns: AtomicU64,
-    // Whether somebody waits for `became_idle`; completions look at this first.
+    // Whether somebody waits for `became_idle`; events look at this first.
     is_awaited: AtomicBool,
     // Whether only calls of other models are let in any more.
     refuses_clients: AtomicBool,
@@ -49,17 +51,14 @@ pub(crate) struct ModelScheduler {
 impl ModelScheduler {
     /// Makes a scheduler without instances: what comes before [`Self::open`] waits.
     pub(crate) fn new(
-        config: DynamicBatcherConfig,
+        plan: SchedulingPlan,
         statistics: Arc<ModelStatistics>,
         timer: Timer,
     ) -> Arc<Self> {
-        let config = DynamicBatcherConfig {
-            instance_count: 0,
-            ..config
-        };
         Arc::new(Self {
-            machine: Mutex::new(DynamicBatcher::new(config)),
+            machine: Mutex::new(SchedulingMachine::new(plan.machine)),
             slots: InstanceSlots::default(),
+            sequence_inputs: plan.sequence_inputs,
             statistics,
             timer,
             armed_ns: AtomicU64::new(u64::MAX),
@@ -89,7 +88,7 @@ impl ModelScheduler {
     pub(crate) fn close(self: &Arc<Self>, index: InstanceIndex) {
         self.drive(|machine, effects| {
             self.slots.close(index);
-            machine.set_instance_available(index, false);
+            machine.retire_instance(index);
             machine.set_max_inflight_per_instance(self.max_inflight());
             self.update_availability(machine);
             machine.poll(now(), effects);
@@ -102,7 +101,7 @@ impl ModelScheduler {
     }
 
     /// Tells the machine which instances can be given something.
-    fn update_availability(&self, machine: &mut Machine) {
+    fn update_availability(&self, machine: &mut SchedulingMachine) {
         for (index, is_available) in self.slots.availability() {
             machine.set_instance_available(index, is_available);
         }
@@ -151,9 +150,9 @@ impl ModelScheduler {
         each.min().unwrap_or(1)
     }
 
-    /// Waits until one instance has completed what it was given.
+    /// Waits until a closed instance has completed what it was given, its sequences included.
     pub(crate) fn wait_until_idle_on(&self, index: InstanceIndex) {
-        self.wait_until(|machine| machine.executing_count_on(index) == 0);
+        self.wait_until(|machine| machine.is_vacant(index));
     }
 
     /// Waits until nothing is queued and every instance has completed what it was given.
@@ -161,7 +160,7 @@ impl ModelScheduler {
         self.wait_until(|machine| machine.queued_count() + machine.executing_count() == 0);
     }
 
-    fn wait_until(&self, is_over: impl Fn(&Machine) -> bool) {
+    fn wait_until(&self, is_over: impl Fn(&SchedulingMachine) -> bool) {
         // INVARIANT: set before the lock is taken, so that a completion that comes after the look
         // at the machine sees it.
         self.is_awaited.store(true, Ordering::Release);
@@ -181,46 +180,91 @@ impl ModelScheduler {
             return Err((error, request));
         }
         if self.refuses_clients.load(Ordering::Acquire) && request.call().is_none() {
-            return Err(self.refuse(request, RejectReason::Stopping));
+            let refusal = Refusal::Rejected(RejectReason::Stopping);
+            return Err(self.refuse(request, refusal));
+        }
+        if let Some(inputs) = &self.sequence_inputs
+            && !inputs.accepts(request.correlation_id())
+        {
+            return Err(self.refuse(request, Refusal::CorrelationIdType));
         }
         request.timestamps.queue_start_ns = monotonic_ns();
         if let Some(trace) = request.trace() {
             trace.queued(&request);
         }
-        let responder = Arc::clone(request.responder());
-        let arrival = arrival(request, compatibility);
         self.statistics.add_pending();
+        let responder = Arc::clone(request.responder());
         let mut machine = self.machine.lock();
-        let ticket = match machine.push(now(), arrival) {
-            Ok(ticket) => ticket,
-            Err((request, reason)) => {
+        let queued = match machine.push(now(), request, compatibility) {
+            Ok(queued) => queued,
+            Err((request, refusal)) => {
                 drop(machine);
                 self.statistics.remove_pending(1);
-                return Err(self.refuse(request, reason));
+                return Err(self.refuse(request, refusal));
             }
         };
-        let queued = machine.queued_count();
+        let queue_length = machine.queued_count();
         drop(machine);
-        *responder.queue_ticket.lock() = Some(ticket);
-        if responder.is_cancelled() {
-            self.cancel(&responder);
+        if let Some(id) = queued.conflict {
+            let model = responder.model().name();
+            warn_of_conflict(model, &id_text(&id));
         }
-        if queued >= DEFERRED_LIMIT || !defer(self) {
+        self.keep_ticket(&responder, queued.ticket);
+        if queue_length >= DEFERRED_LIMIT || !defer(self) {
             self.poll();
         }
         Ok(())
     }
 
+    /// Queues a request that executes for another round. The end of the execution polls.
+    pub(crate) fn reschedule(
+        self: &Arc<Self>,
+        mut request: Box<InferenceRequest>,
+        compatibility: Option<Box<[i64]>>,
+    ) -> Result<(), (Error, Box<InferenceRequest>)> {
+        let responder = Arc::clone(request.responder());
+        let ticket = responder.queue_ticket.lock().take();
+        let Some(ticket) = ticket.filter(|_| !responder.is_cancelled()) else {
+            return Err((reject_error(RejectReason::Cancelled), request));
+        };
+        request.timestamps.queue_start_ns = monotonic_ns();
+        if let Some(trace) = request.trace() {
+            trace.queued_again(&request);
+        }
+        self.statistics.add_pending();
+        let mut machine = self.machine.lock();
+        let rescheduled = machine.reschedule(now(), ticket, request, compatibility);
+        drop(machine);
+        match rescheduled {
+            Ok(ticket) => {
+                self.keep_ticket(&responder, ticket);
+                Ok(())
+            }
+            Err((request, refusal)) => {
+                self.statistics.remove_pending(1);
+                Err((refusal.error(&request), request))
+            }
+        }
+    }
+
+    /// Keeps what cancels a queued request, and cancels it if that was asked for before.
+    fn keep_ticket(self: &Arc<Self>, responder: &Responder, ticket: QueueTicket) {
+        *responder.queue_ticket.lock() = Some(ticket);
+        if responder.is_cancelled() {
+            self.cancel(responder);
+        }
+    }
+
     fn refuse(
         &self,
         request: Box<InferenceRequest>,
-        reason: RejectReason,
+        refusal: Refusal,
     ) -> (Error, Box<InferenceRequest>) {
-        self.statistics
-            .report_failure(&request, failure_kind(reason));
-        let prefix = request.log_prefix();
-        let error = reject_error(reason);
-        (error.map_message(|text| format!("{prefix}{text}")), request)
+        if let Refusal::Rejected(reason) = refusal {
+            self.statistics
+                .report_failure(&request, failure_kind(reason));
+        }
+        (refusal.error(&request), request)
     }
 
     /// Lets the machine decide with what it has.
@@ -234,9 +278,6 @@ impl ModelScheduler {
             self.statistics.remove_pending(freed.note_completion());
         }
         self.drive(|machine, effects| machine.complete(now(), instance, effects));
-        if self.is_awaited.load(Ordering::Acquire) {
-            self.became_idle.notify_all();
-        }
     }
 
     /// Takes a cancelled request out of the queue, if it is still there.
@@ -286,7 +327,7 @@ impl ModelScheduler {
             self.update_availability(machine);
             match failure {
                 None => machine.poll(now(), effects),
-                Some(_) => machine.drain_queued(effects),
+                Some(_) => machine.drain_queued(now(), effects),
             }
         });
     }
@@ -306,10 +347,7 @@ impl ModelScheduler {
         self.slots.failure()
     }
 
-    fn drive(
-        self: &Arc<Self>,
-        event: impl FnOnce(&mut Machine, &mut Effects<Box<InferenceRequest>>),
-    ) {
+    fn drive(self: &Arc<Self>, event: impl FnOnce(&mut SchedulingMachine, &mut Effects)) {
         let mut effects = Effects::default();
         let deadline = {
             let mut machine = self.machine.lock();
@@ -334,6 +372,9 @@ impl ModelScheduler {
         for payload in effects.dispatch.drain(..) {
             self.dispatch(payload);
         }
+        if self.is_awaited.load(Ordering::Acquire) {
+            self.became_idle.notify_all();
+        }
     }
 
     /// Hands a deadline to the timer unless an earlier one is there already.
@@ -355,8 +396,14 @@ impl ModelScheduler {
             .remove_pending(instance.note_dispatch(payload.requests.len()));
         let mut batch_size = payload.batch_size;
         let mut requests = payload.requests;
+        if let Some(inputs) = &self.sequence_inputs {
+            // None is taken out any more: each has its slot in the batch.
+            inputs.complete(&mut requests, &payload.null_slots);
+        }
         // Cancelled between the decision and here; the flag is the last word (S021).
-        while let Some(index) = requests.iter().position(|request| request.is_cancelled()) {
+        while self.sequence_inputs.is_none()
+            && let Some(index) = requests.iter().position(|request| request.is_cancelled())
+        {
             let request = requests.remove(index);
             batch_size = batch_size.saturating_sub(request.batch_size().max(1));
             request.reject(
@@ -382,33 +429,10 @@ impl Timed for ModelScheduler {
     }
 }
 
-fn arrival(
-    request: Box<InferenceRequest>,
-    compatibility: Option<Box<[i64]>>,
-) -> Arrival<Box<InferenceRequest>> {
-    let timeout = match request.timeout_us() {
-        0 => None,
-        timeout_us => Some(std::time::Duration::from_micros(timeout_us)),
-    };
-    Arrival {
-        batch_size: request.batch_size().max(1),
-        // Out of range means the default level, as 0 does (S016).
-        priority: u32::try_from(request.priority()).unwrap_or(0),
-        timeout,
-        compatibility,
-        request,
-    }
-}
-
-fn reject_error(reason: RejectReason) -> Error {
-    Error::new(reason.code(), reason.message())
-}
-
-fn failure_kind(reason: RejectReason) -> FailureKind {
-    match reason {
-        RejectReason::Cancelled => FailureKind::Cancelled,
-        RejectReason::QueueFull | RejectReason::Timeout | RejectReason::Stopping => {
-            FailureKind::Rejected
-        }
-    }
+/// Triton: `SequenceBatchScheduler::Enqueue` (S028).
+fn warn_of_conflict(model: &str, id: &str) {
+    log::warn!(
+        "sequence {id} for model '{model}' has a conflict. The previous sequence did not end \
+         before this sequence start. Previous sequence will be terminated early."
+    );
 }

@@ -184,6 +184,13 @@ impl InferenceRequest {
         })
     }
 
+    /// Makes a request that only fills a slot of a direct sequence batch (S034).
+    pub(crate) fn new_null(model: Arc<Model>) -> Box<Self> {
+        let mut request = Self::new(model);
+        request.is_null = true;
+        request
+    }
+
     /// Returns the model.
     pub fn model(&self) -> &Arc<Model> {
         &self.model
@@ -288,6 +295,10 @@ impl InferenceRequest {
     /// Adds an input of the scheduler (sequence controls, state) that the client did not send.
     pub fn add_override_input(&mut self, input: InputTensor) {
         self.override_inputs.push(input);
+    }
+
+    pub(crate) fn clear_override_inputs(&mut self) {
+        self.override_inputs.clear();
     }
 
     /// Returns the inputs a backend sees: the client's, then the scheduler's.
@@ -430,6 +441,21 @@ impl InferenceRequest {
         if let Some(hook) = self.release_hooks.pop() {
             hook(self);
         }
+    }
+
+    /// Ends this round of an iterative sequence: the request is queued again, with its flags
+    /// cleared, and comes back to a backend (S051). To be called while the backend still holds the
+    /// permit of the request's batch. Each round counts as an inference; responses sent before and
+    /// after are those of one request.
+    ///
+    /// # Errors
+    /// Gives the request back if its model has no iterative sequences (S055), or it was cancelled.
+    pub fn reschedule(
+        self: Box<Self>,
+        timings: &ComputeTimings,
+    ) -> std::result::Result<(), (Error, Box<Self>)> {
+        let model = Arc::clone(&self.model);
+        model.reschedule(self, timings)
     }
 
     /// Answers with the one final response, counts it and releases the request.

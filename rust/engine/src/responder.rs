@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use smallvec::SmallVec;
-use tritongw_scheduler::Ticket;
 use tritongw_types::{CName, Error, ErrorCode, Result};
 
 use crate::Model;
@@ -15,6 +14,7 @@ use crate::buffer::ResponseAllocator;
 use crate::request::log_prefix;
 use crate::response::{InferenceResponse, ResponseFlags};
 use crate::response_sink::{ResponseSink, ResponseStage, Resume, StagedSink};
+use crate::scheduling_machine::QueueTicket;
 use crate::trace::InferenceTrace;
 
 /// Sends the responses of one request and carries its cancel flag (Triton: response factory).
@@ -36,7 +36,7 @@ pub struct Responder {
     // When the request was accepted; 0 before.
     start_ns: AtomicU64,
     /// Names the request in the queue of its model, for cancellation.
-    pub(crate) queue_ticket: Mutex<Option<Ticket>>,
+    pub(crate) queue_ticket: Mutex<Option<QueueTicket>>,
     pub(crate) trace: Option<Arc<InferenceTrace>>,
 }
 

@@ -172,6 +172,9 @@ impl ModelStatistics {
         is_success: bool,
         timings: &ComputeTimings,
     ) {
+        if request.is_null() {
+            return; // Counted in its batch only.
+        }
         let times = request.timestamps();
         let whole_ns = timings.exec_end_ns.saturating_sub(times.request_start_ns);
         self.last_inference_ms.store(unix_ms(), Ordering::Relaxed);

@@ -216,6 +216,7 @@ impl PythonModel {
         let sent = match returned {
             Ok(returned) => self
                 .send_returned(&returned, &outlets)
+                .and_then(|()| Ok(outlets.iter().try_for_each(|outlet| outlet.reschedule())?))
                 .map_err(|failure| self.described(returned.py(), failure)),
             Err(error) => Err(Python::attach(|py| self.described(py, error.into()))),
         };
@@ -344,7 +345,15 @@ impl PythonModel {
         }
         for (response, outlet) in responses.iter().zip(outlets) {
             let is_response = response.is_instance_of::<InferenceResponse>();
-            let is_answered = response.is_none() && outlet.may_answer_later();
+            if outlet.is_rescheduled() && !response.is_none() {
+                return Err(Failure::Misuse(format!(
+                    "Expected a None object in the execute function return list for reschduled \
+                     request, found type '{}'.\n",
+                    response.get_type().str()?
+                )));
+            }
+            let is_answered =
+                response.is_none() && (outlet.may_answer_later() || outlet.is_rescheduled());
             if !is_response && !is_answered {
                 return Err(Failure::Misuse(format!(
                     "Expected an 'InferenceResponse' object in the execute function return list, \

@@ -71,7 +71,6 @@ pub(crate) struct InferenceRequest {
     request_id: String,
     correlation_id: CorrelationId,
     flags: AtomicU32,
-    release_flags: AtomicU32,
     timeout: u64,
     parameters: String,
     trace: InferenceTrace,
@@ -105,7 +104,6 @@ impl InferenceRequest {
             request_id: request.id,
             correlation_id: request.correlation_id,
             flags: AtomicU32::new(request.flags),
-            release_flags: AtomicU32::new(RELEASE_ALL),
             timeout: request.timeout_us,
             parameters: request.parameters,
             trace: InferenceTrace {
@@ -186,7 +184,6 @@ impl InferenceRequest {
             request_id,
             correlation_id: correlation_id_of(correlation_id)?,
             flags: AtomicU32::new(flags),
-            release_flags: AtomicU32::new(RELEASE_ALL),
             timeout,
             parameters: parameters::to_json(parameters)?,
             trace: trace.map(|trace| trace.get().clone()).unwrap_or_default(),
@@ -270,13 +267,12 @@ impl InferenceRequest {
     /// Say how the request is released; rescheduling is for iterative sequences.
     fn set_release_flags(&self, flags: u32) -> PyResult<()> {
         match flags {
-            RELEASE_ALL => {
-                self.release_flags.store(flags, Ordering::Relaxed);
+            RELEASE_ALL | RELEASE_RESCHEDULE => {
+                if let Some(outlet) = &self.outlet {
+                    outlet.set_rescheduled(flags == RELEASE_RESCHEDULE);
+                }
                 Ok(())
             }
-            RELEASE_RESCHEDULE => Err(model_exception(
-                "rescheduling a request is not available in this version of tritongw",
-            )),
             other => Err(model_exception(format!("unknown release flags {other}"))),
         }
     }

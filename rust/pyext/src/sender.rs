@@ -29,6 +29,10 @@ pub(crate) struct Outlet {
 struct State {
     is_sender_taken: bool,
     is_closed: bool,
+    // The model asked for another execution of the request.
+    is_rescheduled: bool,
+    // The server heard of it.
+    was_rescheduled: bool,
     sent_count: u64,
 }
 
@@ -74,6 +78,34 @@ impl Outlet {
         state.is_sender_taken || state.sent_count > 0
     }
 
+    /// Says whether the request is to be executed once more, when `execute` has returned.
+    pub(crate) fn set_rescheduled(&self, is_rescheduled: bool) {
+        self.state.lock().is_rescheduled = is_rescheduled;
+    }
+
+    pub(crate) fn is_rescheduled(&self) -> bool {
+        self.state.lock().is_rescheduled
+    }
+
+    /// Has the request executed once more, if the model asked for it. What is sent later in a
+    /// decoupled model is still a response to it.
+    pub(crate) fn reschedule(&self) -> PyResult<()> {
+        {
+            let mut state = self.state.lock();
+            if !state.is_rescheduled || state.is_closed {
+                return Ok(());
+            }
+            if self.is_decoupled {
+                state.was_rescheduled = true;
+            } else {
+                state.is_closed = true;
+            }
+        }
+        self.reply
+            .reschedule(self.index)
+            .map_err(|error| to_exception(&error))
+    }
+
     /// Sees that nothing more is sent: someone else answers.
     pub(crate) fn close(&self) {
         self.state.lock().is_closed = true;
@@ -98,7 +130,8 @@ impl Outlet {
 
     /// Says that no further part comes, unless that was said.
     pub(crate) fn end_parts(&self, py: Python<'_>) -> PyResult<()> {
-        if self.state.lock().is_closed {
+        let state = *self.state.lock();
+        if state.is_closed || state.is_rescheduled {
             return Ok(());
         }
         self.note(false, FINAL)?;
@@ -202,6 +235,10 @@ impl Outlet {
 impl Drop for Outlet {
     fn drop(&mut self) {
         let state = *self.state.get_mut();
+        if state.was_rescheduled {
+            self.reply.let_go(self.index);
+            return;
+        }
         if state.is_closed || (!self.is_decoupled && state.sent_count > 0) {
             return;
         }

@@ -257,6 +257,20 @@ impl BatchReply for Answers {
         Ok(())
     }
 
+    /// There is no scheduler that would give the request back: the answer says so.
+    fn reschedule(&self, index: usize) -> Result<()> {
+        let error = Error::unsupported(
+            "a model in a test executes a request once: rescheduling it takes a server",
+        );
+        let response = HostResponse {
+            error: Some(error),
+            ..HostResponse::default()
+        };
+        self.send(index, Some(&response), ResponseFlags::FINAL)
+    }
+
+    fn let_go(&self, _index: usize) {}
+
     fn flush(&self) {}
 
     fn has_room(&self, _index: usize) -> bool {

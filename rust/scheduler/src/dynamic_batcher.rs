@@ -112,8 +112,13 @@ impl<R> DynamicBatcher<R> {
 
     /// Notes that an instance has finished one payload, then polls.
     pub fn complete(&mut self, now: Timestamp, instance: InstanceIndex, effects: &mut Effects<R>) {
-        self.instances.release(instance);
+        self.release(instance);
         self.poll(now, effects);
+    }
+
+    /// Notes that an instance has finished one payload; poll afterwards.
+    pub(crate) fn release(&mut self, instance: InstanceIndex) {
+        self.instances.release(instance);
     }
 
     /// Takes a request out of the queue and rejects it as cancelled, then polls, since what remains
@@ -202,6 +207,7 @@ impl<R> DynamicBatcher<R> {
             instance,
             requests,
             batch_size: cut.batch_size,
+            null_slots: SmallVec::new(),
             reason: cut.reason,
         }
     }

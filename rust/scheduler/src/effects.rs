@@ -44,6 +44,8 @@ pub enum RejectReason {
     QueueFull,
     /// It waited longer than its timeout, and the policy is to reject.
     Timeout,
+    /// Its sequence waited longer for a slot than one of its requests allows.
+    SequenceTimeout,
     /// The client took it back while it was queued.
     Cancelled,
     /// The batcher accepts nothing new.
@@ -54,12 +56,14 @@ impl RejectReason {
     /// Returns the code a client sees.
     pub const fn code(self) -> ErrorCode {
         match self {
-            Self::QueueFull | Self::Timeout | Self::Stopping => ErrorCode::Unavailable,
+            Self::QueueFull | Self::Timeout | Self::SequenceTimeout | Self::Stopping => {
+                ErrorCode::Unavailable
+            }
             Self::Cancelled => ErrorCode::Cancelled,
         }
     }
 
-    /// Returns Triton's text (S017, S018, S022).
+    /// Returns Triton's text (S017, S018, S022, S031).
     ///
     /// Triton puts `[request id: <id>] ` before the texts of `QueueFull` and `Stopping`, which is
     /// the driver's to do. It has no text for a cancelled request; that one is ours.
@@ -67,6 +71,7 @@ impl RejectReason {
         match self {
             Self::QueueFull => "Exceeds maximum queue size",
             Self::Timeout => "Request timeout expired",
+            Self::SequenceTimeout => "timeout of the corresponding sequence has been expired",
             Self::Cancelled => "request was cancelled while it was queued",
             Self::Stopping => {
                 "Server is stopping, scheduler for model has stopped accepting new inference \
@@ -85,8 +90,10 @@ pub struct Payload<R> {
     /// The requests in the order in which they were queued; never empty. One alone takes no memory
     /// of its own.
     pub requests: SmallVec<[R; 1]>,
-    /// Sum of the requests' batch sizes.
+    /// Sum of the requests' batch sizes, null slots included.
     pub batch_size: u32,
+    /// Places of the batch, ascending, that no request fills and a null request must (S034).
+    pub null_slots: SmallVec<[usize; 0]>,
     /// Why the batch was sent as it is, for tests and traces.
     pub reason: DispatchReason,
 }
@@ -107,6 +114,8 @@ pub enum DispatchReason {
     Delay,
     /// The queue delay is zero, and this is what was there.
     Immediate,
+    /// As many slots are ready as the model asks for.
+    Utilization,
 }
 
 /// What the driver has to carry out: a buffer that the batcher appends to and the driver empties.
@@ -150,6 +159,11 @@ mod tests {
                 RejectReason::Timeout,
                 ErrorCode::Unavailable,
                 "Request timeout expired",
+            ),
+            (
+                RejectReason::SequenceTimeout,
+                ErrorCode::Unavailable,
+                "timeout of the corresponding sequence has been expired",
             ),
             (
                 RejectReason::Cancelled,

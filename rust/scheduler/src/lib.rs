@@ -2,8 +2,8 @@
 //! Decides which queued requests run together, where and when: state machines without I/O.
 //!
 //! Owns the default scheduler and dynamic batcher ([`DynamicBatcher`]), its queue policy, the
-//! order in which responses leave ([`ResponseOrder`]), and whose turn it is where models share
-//! resources ([`RateLimiter`]).
+//! sequence batcher ([`SequenceBatcher`]), the order in which responses leave ([`ResponseOrder`]),
+//! and whose turn it is where models share resources ([`RateLimiter`]).
 //!
 //! **Invariant:** nothing here reads a clock, spawns, locks, logs or does I/O. Time comes in as a
 //! [`Timestamp`], work goes out as [`Effects`], and the same calls always give the same effects.
@@ -22,6 +22,7 @@ mod instances;
 mod queue;
 mod rate_limiter;
 mod response_order;
+mod sequence_batcher;
 mod timestamp;
 
 pub use config::{DynamicBatcherConfig, QueuePolicy, TimeoutAction};
@@ -32,4 +33,8 @@ pub use rate_limiter::{
     ResourceScope,
 };
 pub use response_order::{OrderKey, ResponseOrder};
+pub use sequence_batcher::{
+    Accepted, SequenceArrival, SequenceBatcher, SequenceBatcherConfig, SequenceRefusal,
+    SequenceStrategy, SequenceTicket,
+};
 pub use timestamp::Timestamp;

@@ -6,7 +6,7 @@ use tritongw_config::{ModelConfig, Scheduling};
 use tritongw_types::{DataType, Error, Result};
 
 use crate::ort::TensorInfo;
-use crate::signature::Signature;
+use crate::signature::{Signature, sequence_controls};
 
 /// Returns whether there is anything to complete: not if inputs and outputs are both given.
 pub(crate) fn is_needed(config: &ModelConfig) -> bool {
@@ -31,15 +31,16 @@ pub(crate) fn complete(
         completed.insert("dynamic_batching".to_owned(), json!({}));
     }
     if config.inputs.is_empty() && config.batch_inputs.is_empty() {
-        completed.insert(
-            "input".to_owned(),
-            tensors(&signature.inputs, max_batch_size > 0),
-        );
+        let is_control = |info: &&TensorInfo| {
+            sequence_controls(config).any(|(name, _)| name.as_str() == info.name_text())
+        };
+        let inputs = signature.inputs.iter().filter(|info| !is_control(info));
+        completed.insert("input".to_owned(), tensors(inputs, max_batch_size > 0));
     }
     if config.outputs.is_empty() {
         completed.insert(
             "output".to_owned(),
-            tensors(&signature.outputs, max_batch_size > 0),
+            tensors(signature.outputs.iter(), max_batch_size > 0),
         );
     }
     Ok(Value::Object(completed).to_string())
@@ -77,8 +78,8 @@ fn max_batch_size(config: &ModelConfig, signature: &Signature, default: u32) -> 
     }
 }
 
-fn tensors(infos: &[TensorInfo], is_batching: bool) -> Value {
-    infos.iter().map(|info| tensor(info, is_batching)).collect()
+fn tensors<'a>(infos: impl Iterator<Item = &'a TensorInfo>, is_batching: bool) -> Value {
+    infos.map(|info| tensor(info, is_batching)).collect()
 }
 
 fn tensor(info: &TensorInfo, is_batching: bool) -> Value {

@@ -2,7 +2,7 @@
 use tritongw_config::{BatchInput, BatchOutput, ModelConfig, ModelOutput};
 use tritongw_types::{CName, DataType, Error, Result, Shape, WILDCARD_DIM};
 
-use crate::signature::Signature;
+use crate::signature::{Signature, sequence_controls};
 
 /// What every execution of a model does, worked out once when it loads.
 #[derive(Debug)]
@@ -85,6 +85,14 @@ impl Plan {
                 is_ragged: input.allow_ragged_batch,
             })
         });
+        let controls = sequence_controls(config).map(|(name, data_type)| {
+            Ok(InputPlan {
+                name: name.clone(),
+                data_type,
+                is_scalar: false,
+                is_ragged: false,
+            })
+        });
         let outputs = config.outputs.iter().map(|output| {
             let info = signature
                 .output(&output.name)
@@ -104,7 +112,7 @@ impl Plan {
         Ok(Self {
             model: config.name.clone(),
             is_batching,
-            inputs: inputs.collect::<Result<_>>()?,
+            inputs: inputs.chain(controls).collect::<Result<_>>()?,
             batch_inputs: config.batch_inputs.clone(),
             outputs,
         })

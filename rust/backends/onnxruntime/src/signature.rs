@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use tritongw_config::{BatchInputKind, ModelConfig, ModelInput, ModelOutput};
+use tritongw_config::{BatchInputKind, ModelConfig, ModelInput, ModelOutput, Scheduling};
 use tritongw_engine::batch_io::scatter_shape;
 use tritongw_types::{CName, DataType, Error, Result, Shape, WILDCARD_DIM};
 
@@ -52,6 +52,7 @@ impl Signature {
     pub(crate) fn check(&self, config: &ModelConfig) -> Result<()> {
         self.check_inputs(config)?;
         self.check_batch_inputs(config)?;
+        self.check_sequence_controls(config)?;
         self.check_outputs(config)
     }
 
@@ -60,7 +61,7 @@ impl Signature {
         let required = config.inputs.iter().filter(|input| !input.is_optional);
         let batch_inputs = config.batch_inputs.iter();
         let made: usize = batch_inputs.map(|io| io.target_names.len()).sum();
-        let expected = required.count() + made;
+        let expected = required.count() + made + sequence_controls(config).count();
         if self.inputs.len() != expected {
             return Err(Error::invalid_arg(format!(
                 "unable to load model '{model}', configuration expects {expected} inputs, model \
@@ -140,6 +141,25 @@ impl Signature {
         Ok(())
     }
 
+    fn check_sequence_controls(&self, config: &ModelConfig) -> Result<()> {
+        for (name, data_type) in sequence_controls(config) {
+            let info = self.known_input(name)?;
+            let tensor = ConfiguredTensor {
+                model: &config.name,
+                direction: "control input",
+                name,
+                data_type,
+                dims: &Shape::from([1]),
+                is_batching: config.max_batch_size > 0,
+            };
+            tensor.check_data_type(info.element_type)?;
+            tensor.check_dims(&info.dims, |of_model, of_config| {
+                of_model == -1 || of_model == of_config
+            })?;
+        }
+        Ok(())
+    }
+
     fn check_outputs(&self, config: &ModelConfig) -> Result<()> {
         for output in &config.outputs {
             let Some(info) = self.output(&output.name) else {
@@ -165,6 +185,17 @@ impl Signature {
         }
         Ok(())
     }
+}
+
+/// Returns the inputs that the scheduler adds to the requests of a sequence (M078).
+pub(crate) fn sequence_controls(config: &ModelConfig) -> impl Iterator<Item = (&CName, DataType)> {
+    let batching = match &config.scheduling {
+        Scheduling::SequenceBatching(batching) => Some(batching),
+        _ => None,
+    };
+    batching
+        .into_iter()
+        .flat_map(|batching| batching.controls.tensors())
 }
 
 /// A tensor as the configuration describes it, `dims` being those that the backend sees.

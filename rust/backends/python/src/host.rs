@@ -288,6 +288,16 @@ pub trait BatchReply: Send + Sync {
         flags: ResponseFlags,
     ) -> Result<()>;
 
+    /// Has the request at `index` executed once more, when this execution has ended: called before
+    /// that (S051).
+    ///
+    /// # Errors
+    /// If the server is gone, or the request was answered for good before.
+    fn reschedule(&self, index: usize) -> Result<()>;
+
+    /// Says that no response to the request at `index`, which was rescheduled, will be sent here.
+    fn let_go(&self, index: usize);
+
     /// Sees that what was sent is noticed at once; the end of an execution does so too.
     fn flush(&self);
 

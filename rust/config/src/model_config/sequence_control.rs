@@ -47,7 +47,26 @@ pub struct SequenceControls {
     pub correlation_id: Option<CorrelationIdControl>,
 }
 
+impl FalseTrueValues {
+    /// Returns the type of the tensor.
+    pub fn data_type(&self) -> DataType {
+        match self {
+            Self::Int32(_) => DataType::Int32,
+            Self::Fp32(_) => DataType::Fp32,
+            Self::Bool(_) => DataType::Bool,
+        }
+    }
+}
+
 impl SequenceControls {
+    /// Returns names and types of the tensors: one element for each request of a batch.
+    pub fn tensors(&self) -> impl Iterator<Item = (&CName, DataType)> {
+        let booleans = [&self.start, &self.end, &self.ready].into_iter().flatten();
+        let booleans = booleans.map(|control| (&control.tensor, control.values.data_type()));
+        let id = self.correlation_id.as_ref();
+        booleans.chain(id.map(|control| (&control.tensor, control.data_type)))
+    }
+
     pub(super) fn from_message(batching: &pb::ModelSequenceBatching, model: &str) -> Result<Self> {
         check_names(batching, model)?;
         let boolean = |kind| boolean_control(batching, kind, model);

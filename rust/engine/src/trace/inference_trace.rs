@@ -131,6 +131,11 @@ impl InferenceTrace {
         }
     }
 
+    /// Notes that the request was queued for another round; its inputs are known.
+    pub(crate) fn queued_again(&self, request: &InferenceRequest) {
+        self.record_at(Activity::QueueStart, request.timestamps().queue_start_ns);
+    }
+
     /// Notes what the scheduler added for the backend.
     pub(crate) fn dispatched(&self, request: &InferenceRequest) {
         if self.levels.tensors {

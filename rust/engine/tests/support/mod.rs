@@ -54,6 +54,19 @@ impl Execution {
     }
 }
 
+impl Execution {
+    /// Asks for every request once more, and frees the instance.
+    pub fn reschedule(self) {
+        let timings = ComputeTimings::until_now(1);
+        for request in self.requests {
+            if let Err((error, request)) = request.reschedule(&timings) {
+                request.finish(Err(error), &timings);
+            }
+        }
+        drop(self.permit);
+    }
+}
+
 fn answer_all(requests: Requests) {
     let timings = ComputeTimings::until_now(1);
     for request in requests {

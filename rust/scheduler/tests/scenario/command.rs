@@ -7,7 +7,11 @@ use std::num::NonZeroU32;
 use std::str::FromStr;
 use std::time::Duration;
 
-use tritongw_scheduler::{Arrival, DynamicBatcherConfig, QueuePolicy, TimeoutAction};
+use tritongw_scheduler::{
+    Arrival, DynamicBatcherConfig, QueuePolicy, SequenceArrival, SequenceBatcherConfig,
+    SequenceStrategy, TimeoutAction,
+};
+use tritongw_types::CorrelationId;
 
 #[derive(Debug)]
 pub(crate) struct Command<'a> {
@@ -49,6 +53,16 @@ impl<'a> Command<'a> {
                 "instances",
                 "max_inflight",
             ],
+            "sequences" => &[
+                "max_batch_size",
+                "oldest",
+                "preferred",
+                "max_queue_delay_us",
+                "utilization",
+                "idle_us",
+                "iterative",
+                "instances",
+            ],
             "policy" => &[
                 "level",
                 "timeout_action",
@@ -64,9 +78,12 @@ impl<'a> Command<'a> {
                 "timeout_us",
                 "shape",
                 "gather",
+                "seq",
+                "start",
+                "end",
             ],
-            "cancel" => &["t", "id"],
-            "complete" | "available" | "unavailable" => &["t", "instance"],
+            "cancel" | "reschedule" => &["t", "id"],
+            "complete" | "available" | "unavailable" | "retire" => &["t", "instance"],
             "poll" | "stop" | "drain" | "state" => &["t"],
             "expect" => &["id"],
             "respond" => &["id", "response", "final"],
@@ -143,6 +160,44 @@ impl<'a> Command<'a> {
             request: self.number("id"),
             batch_size: self.number_or("batch", 1),
             priority: self.number_or("priority", 0),
+            timeout: self.duration("timeout_us"),
+            compatibility: self.list("shape").map(Vec::into_boxed_slice),
+        }
+    }
+
+    pub(crate) fn sequence_config(&self) -> SequenceBatcherConfig {
+        let max_queue_delay = self.duration("max_queue_delay_us").unwrap_or_default();
+        SequenceBatcherConfig {
+            max_batch_size: self.number("max_batch_size"),
+            strategy: if self.has("oldest") {
+                SequenceStrategy::Oldest {
+                    max_candidate_sequences: self.number("oldest"),
+                    preferred_batch_sizes: self.list("preferred").unwrap_or_default(),
+                    max_queue_delay,
+                }
+            } else {
+                SequenceStrategy::Direct {
+                    max_queue_delay,
+                    minimum_slot_utilization: self.number_or("utilization", 0.0),
+                }
+            },
+            max_sequence_idle: self.duration("idle_us").unwrap_or(Duration::from_secs(1)),
+            is_iterative: self.has("iterative"),
+            instance_count: self.number_or("instances", 1),
+        }
+    }
+
+    /// A sequence named by a number has an integer id, any other a string (G5.06).
+    pub(crate) fn sequence_arrival(&self) -> SequenceArrival<u32> {
+        let name = self.word("seq");
+        SequenceArrival {
+            request: self.number("id"),
+            correlation_id: match name.parse() {
+                Ok(number) => CorrelationId::UInt(number),
+                Err(_) => CorrelationId::String(name.into()),
+            },
+            is_start: self.has("start"),
+            is_end: self.has("end"),
             timeout: self.duration("timeout_us"),
             compatibility: self.list("shape").map(Vec::into_boxed_slice),
         }

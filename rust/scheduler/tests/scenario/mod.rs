@@ -2,6 +2,7 @@
 //! The commands of a case, carried out by a driver whose clock is the file.
 
 mod command;
+mod sequence;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -12,6 +13,7 @@ use tritongw_scheduler::{
 };
 
 use self::command::Command;
+use self::sequence::SequenceDriver;
 
 /// Carries out the lines of a case and returns its effects, one per line.
 pub(crate) fn run(lines: &[&str]) -> Vec<String> {
@@ -25,6 +27,11 @@ pub(crate) fn run(lines: &[&str]) -> Vec<String> {
         return driver.output;
     }
     let config = commands.next().expect("a case begins with its config");
+    if config.verb == "sequences" {
+        let mut driver = SequenceDriver::new(config.sequence_config());
+        commands.for_each(|command| driver.carry_out(&command));
+        return driver.output;
+    }
     assert_eq!(config.verb, "config", "{config:?}");
     let mut config = config.batcher_config();
     while let Some(command) = commands.next_if(|command| command.verb == "policy") {
@@ -171,6 +178,7 @@ fn reject_word(reason: RejectReason) -> &'static str {
     match reason {
         RejectReason::QueueFull => "queue full",
         RejectReason::Timeout => "timeout",
+        RejectReason::SequenceTimeout => "sequence timeout",
         RejectReason::Cancelled => "cancelled",
         RejectReason::Stopping => "stopping",
     }
@@ -184,5 +192,6 @@ fn dispatch_word(reason: DispatchReason) -> &'static str {
         DispatchReason::Incompatible => "incompatible",
         DispatchReason::Delay => "delay",
         DispatchReason::Immediate => "immediate",
+        DispatchReason::Utilization => "utilization",
     }
 }

@@ -132,6 +132,12 @@ mod tests {
             Ok(())
         }
 
+        fn reschedule(&self, _: usize) -> Result<()> {
+            Ok(())
+        }
+
+        fn let_go(&self, _: usize) {}
+
         fn flush(&self) {}
 
         fn wait_for_room(&self, _: usize) {}

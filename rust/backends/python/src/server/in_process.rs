@@ -175,6 +175,14 @@ impl BatchReply for InProcessReply {
         self.batch.answer(index, response, flags, self.span())
     }
 
+    fn reschedule(&self, index: usize) -> Result<()> {
+        self.batch.reschedule(index, self.span())
+    }
+
+    fn let_go(&self, index: usize) {
+        self.batch.let_go(index);
+    }
+
     fn flush(&self) {}
 
     fn has_room(&self, index: usize) -> bool {

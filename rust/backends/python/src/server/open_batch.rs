@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A batch that a host executes: answers its requests, each exactly once.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -51,6 +52,8 @@ struct State {
     is_counted: bool,
     // When the last response to each request was complete, 0 before the first.
     responded_ns: Vec<u64>,
+    // What sends further responses to requests that are no longer here but will be executed again.
+    rescheduled: HashMap<usize, Arc<Responder>>,
 }
 
 impl OpenBatch {
@@ -62,6 +65,7 @@ impl OpenBatch {
             requests: requests.into_iter().map(Some).collect(),
             permit: batch.take_permit(),
             is_counted: false,
+            rescheduled: HashMap::new(),
         };
         Self {
             state: Mutex::new(state),
@@ -82,6 +86,9 @@ impl OpenBatch {
         flags: ResponseFlags,
         span: ComputeSpan,
     ) -> Result<()> {
+        if let Some(responder) = self.rescheduled_responder(index) {
+            return send_between(&responder, response, flags);
+        }
         if self.kind.is_decoupled && !flags.is_final() {
             return self.answer_more(index, response, flags, span);
         }
@@ -151,6 +158,36 @@ impl OpenBatch {
         sent
     }
 
+    /// Has a request executed once more, when this execution has ended (S051).
+    ///
+    /// # Errors
+    /// If there is no such request, or it was answered for good.
+    pub(crate) fn reschedule(&self, index: usize, span: ComputeSpan) -> Result<()> {
+        let request = self.take_request(index)?;
+        let timings = self.timings(span);
+        self.count(&request, &timings);
+        if self.kind.is_decoupled {
+            let responder = Arc::clone(request.responder());
+            self.state.lock().rescheduled.insert(index, responder);
+        }
+        if let Err((error, request)) = request.reschedule(&timings) {
+            self.let_go(index);
+            request.finish(Err(error), &timings);
+        }
+        Ok(())
+    }
+
+    /// Notes that no further response to a rescheduled request comes by this batch.
+    pub(crate) fn let_go(&self, index: usize) {
+        let responder = self.state.lock().rescheduled.remove(&index);
+        drop(responder);
+    }
+
+    fn rescheduled_responder(&self, index: usize) -> Option<Arc<Responder>> {
+        let state = self.state.lock();
+        state.rescheduled.get(&index).cloned()
+    }
+
     /// Notes that `execute` has returned: frees the instance's slot. After an error every request
     /// that is still open is answered with it.
     pub(crate) fn executed(&self, result: Result<()>, span: ComputeSpan) {
@@ -194,7 +231,8 @@ impl OpenBatch {
     pub(crate) fn responder(&self, index: usize) -> Option<Arc<Responder>> {
         let state = self.state.lock();
         let request = state.requests.get(index).and_then(Option::as_ref);
-        request.map(|request| Arc::clone(request.responder()))
+        let open = request.map(|request| request.responder());
+        open.or_else(|| state.rescheduled.get(&index)).cloned()
     }
 
     /// Returns by whom a call that the execution makes is made; see [`CallOrigin::new`].
@@ -217,15 +255,16 @@ impl OpenBatch {
 
     /// Returns whether the request at `index` was given up by its client.
     pub(crate) fn is_cancelled(&self, index: usize) -> bool {
-        let state = self.state.lock();
-        let request = state.requests.get(index).and_then(Option::as_ref);
-        request.is_some_and(|request| request.is_cancelled())
+        let responder = self.responder(index);
+        responder.is_some_and(|responder| responder.is_cancelled())
     }
 
     /// Returns whether nothing is left to be done: no request is open, `execute` has returned.
     pub(crate) fn is_done(&self) -> bool {
         let state = self.state.lock();
-        state.permit.is_none() && state.requests.iter().all(Option::is_none)
+        state.permit.is_none()
+            && state.rescheduled.is_empty()
+            && state.requests.iter().all(Option::is_none)
     }
 
     fn take_request(&self, index: usize) -> Result<Box<InferenceRequest>> {
@@ -294,6 +333,23 @@ impl fmt::Debug for OpenBatch {
             .field("batch_size", &self.batch_size)
             .finish_non_exhaustive()
     }
+}
+
+/// Sends a response to a request that is elsewhere by now: its rounds count themselves.
+fn send_between(
+    responder: &Responder,
+    response: Option<&HostResponse<'_>>,
+    flags: ResponseFlags,
+) -> Result<()> {
+    let Some(response) = response else {
+        return responder.send(None, flags);
+    };
+    let filled = fill(responder.new_response(), response, None).unwrap_or_else(|error| {
+        let mut response = responder.new_response();
+        response.set_error(error);
+        response
+    });
+    responder.send(Some(filled), flags)
 }
 
 fn answered_before() -> Error {

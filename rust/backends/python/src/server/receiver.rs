@@ -90,6 +90,8 @@ impl Receiver {
         match descriptor.kind {
             FrameKind::Response => self.respond(descriptor, payload)?,
             FrameKind::Executed => self.executed(descriptor, payload)?,
+            FrameKind::Rescheduled => self.reschedule(descriptor)?,
+            FrameKind::LetGo => self.let_go(descriptor)?,
             FrameKind::Released => self.connection.release_inputs(descriptor.batch),
             FrameKind::Call => self.call(descriptor, payload)?,
             FrameKind::CallCancel => self.calls.cancel(descriptor.batch),
@@ -122,6 +124,28 @@ impl Receiver {
             );
         }
         self.connection.close_if_done(descriptor.batch);
+        Ok(())
+    }
+
+    fn reschedule(&self, descriptor: &Descriptor) -> Result<(), Violation> {
+        let Some(batch) = self.find(descriptor)? else {
+            return Ok(());
+        };
+        let index = descriptor.index as usize;
+        if let Err(error) = batch.reschedule(index, self.span(descriptor)) {
+            log::warn!(
+                "a request of a Python model was not rescheduled: {}",
+                error.message()
+            );
+        }
+        Ok(())
+    }
+
+    fn let_go(&self, descriptor: &Descriptor) -> Result<(), Violation> {
+        if let Some(batch) = self.find(descriptor)? {
+            batch.let_go(descriptor.index as usize);
+            self.connection.close_if_done(descriptor.batch);
+        }
         Ok(())
     }
 

@@ -34,10 +34,15 @@ pub(crate) enum FrameKind {
     Control = 11,
     /// To the worker: a response to a call, or flags alone.
     Reply = 12,
+    /// To the server: execute this request once more, when `execute` has returned.
+    Rescheduled = 13,
+    /// To the server: nothing more is sent to this request in the name of a batch after which it
+    /// was to be executed once more.
+    LetGo = 14,
 }
 
 impl FrameKind {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 15] = [
         Self::Skip,
         Self::Execute,
         Self::Stop,
@@ -51,6 +56,8 @@ impl FrameKind {
         Self::CallRoom,
         Self::Control,
         Self::Reply,
+        Self::Rescheduled,
+        Self::LetGo,
     ];
 }
 

@@ -212,14 +212,9 @@ impl Outbox {
         Ok(())
     }
 
-    /// Tells that nothing here points to the inputs of a batch any more.
-    fn send_released(&self, batch: u64) -> Result<()> {
-        let mut state = self.state.lock();
-        push(
-            &mut state.responses,
-            Descriptor::new(FrameKind::Released, batch),
-            &[],
-        )
+    /// Sends a frame that the server may see only after the next [`Self::flush`].
+    fn send_quietly(&self, descriptor: Descriptor) -> Result<()> {
+        push(&mut self.state.lock().responses, descriptor, &[])
     }
 
     /// Returns whether the server may be left asleep while one more batch is executed.
@@ -405,6 +400,27 @@ impl BatchReply for WorkerReply {
         sent
     }
 
+    fn reschedule(&self, index: usize) -> Result<()> {
+        let index = u32::try_from(index).map_err(|_| Error::internal("no such request"))?;
+        self.outbox.send_quietly(Descriptor {
+            index,
+            ..self.descriptor(FrameKind::Rescheduled)
+        })
+    }
+
+    fn let_go(&self, index: usize) {
+        let Ok(index) = u32::try_from(index) else {
+            return;
+        };
+        let sent = self.outbox.send_quietly(Descriptor {
+            index,
+            ..Descriptor::new(FrameKind::LetGo, self.batch)
+        });
+        if let Err(error) = sent {
+            log::error!("failed to let a request go: {}", error.message());
+        }
+    }
+
     fn has_room(&self, index: usize) -> bool {
         let unasked = self.unasked.get(index);
         unasked.is_none_or(|unasked| unasked.load(Ordering::Relaxed) < UNASKED_LIMIT)
@@ -451,7 +467,10 @@ pub(super) struct BatchLease {
 
 impl Drop for BatchLease {
     fn drop(&mut self) {
-        if let Err(error) = self.outbox.send_released(self.batch) {
+        if let Err(error) = self
+            .outbox
+            .send_quietly(Descriptor::new(FrameKind::Released, self.batch))
+        {
             log::error!(
                 "failed to release the inputs of a batch: {}",
                 error.message()
