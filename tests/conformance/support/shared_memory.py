@@ -79,6 +79,10 @@ def at(region: object, byte_size: object = None, offset: object = None) -> dict[
     return {name: value for name, value in parameters.items() if value is not None}
 
 
+# In place of a code where the server does not tell it.
+UNTOLD = "UNTOLD"
+
+
 @dataclass(frozen=True)
 class Reply:
     """What a door said, whichever it was.
@@ -104,7 +108,7 @@ class Reply:
 
     def assert_refused(self, code: str, text: str) -> None:
         """Fail unless it was refused with the gRPC status `code`, or its HTTP twin, and `text`."""
-        assert (self.code, self.text) in [(code, text), (str(_STATUS[code]), text)]
+        assert (self.code, self.text) in [(code, text), (str(_STATUS[code]), text), (UNTOLD, text)]
 
 
 @dataclass(frozen=True)
@@ -267,6 +271,8 @@ class GrpcShm:
             response = self._send(request)
         except grpc.RpcError as error:
             return Reply(error.code().name, error.details() or "")
+        except RefusedInStreamError as error:
+            return Reply(UNTOLD, str(error))
         assert len(response.outputs) == len(response.raw_output_contents)
         is_shared = output is not None and "shared_memory_region" in output
         received: dict[str, tuple[str, list[int], bytes | None]] = {}
@@ -277,14 +283,30 @@ class GrpcShm:
         return Reply("OK", outputs=received)
 
 
+class RefusedInStreamError(Exception):
+    """A request was refused by a message, which has no status."""
+
+
+@dataclass(frozen=True)
 class GrpcStreamShm(GrpcShm):
-    """Shared memory over gRPC, with inferences on streams."""
+    """Shared memory over gRPC, with inferences on streams.
+
+    Parameters
+    ----------
+    answers_refusals : bool, default=False
+        Whether the stream goes on after a refused request although it was asked to end, as that of
+        Triton 2.51 does.
+    """
+
+    answers_refusals: bool = False
 
     def _send(self, request: Any) -> Any:
         stream = GrpcStream(self.door.channel, (("triton_grpc_error", "true"),))
         stream.send(request)
         response = stream.next()
         assert stream.rest() == []
+        if response.error_message and self.answers_refusals:
+            raise RefusedInStreamError(response.error_message)
         del response.infer_response.parameters["triton_final_response"]
         return response.infer_response
 
