@@ -108,8 +108,7 @@ fn read_load(model: &str, body: &[u8]) -> Result<ModelLoad> {
 /// others to take with it, whatever `unload_dependents` says.
 fn check_unload(body: &[u8]) -> Result<()> {
     read_parameters(body, |reader, name| match name {
-        // Triton 2.51: null is as good as nothing.
-        "unload_dependents" if reader.kind() != ValueKind::Null => read_bool(reader).map(drop),
+        "unload_dependents" => read_bool(reader).map(drop),
         _ => Ok(reader.skip_value()?),
     })
 }
