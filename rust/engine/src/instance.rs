@@ -17,6 +17,7 @@ use crate::backend::{BackendInstance, Placement, ReadyCheck};
 use crate::batch::Batch;
 use crate::clock::monotonic_ns;
 use crate::instance_update::InstanceSignature;
+use crate::rate_limiter::Admission;
 
 /// Moments of one execution, in [`monotonic_ns`]. Input time is `compute_start - exec_start`,
 /// infer time `compute_end - compute_start`, output time `exec_end - compute_end`.
@@ -58,6 +59,7 @@ pub(crate) struct ModelInstance {
     placement: Placement,
     // Where the instance has a word in whether the model is ready.
     ready_check: Option<Arc<dyn ReadyCheck>>,
+    admission: Option<Admission>,
     mailbox: Mutex<Mailbox>,
     work_arrived: Condvar,
     // Requests of batches that were handed over but wait behind another one; only where the
@@ -65,6 +67,14 @@ pub(crate) struct ModelInstance {
     ahead: Mutex<Ahead>,
     // Moving average of an execution, for the choice of thread; 0 until the first.
     average_ns: AtomicU64,
+}
+
+/// What the server's settings say of an instance.
+pub(crate) struct InstanceRules {
+    /// Its place among those that share resources, if the server limits these.
+    pub(crate) admission: Option<Admission>,
+    /// Whether it may run on certain cores only, as the thread does that makes it.
+    pub(crate) is_bound: bool,
 }
 
 /// Batches under way at an instance that executes them one after another.
@@ -94,9 +104,13 @@ impl ModelInstance {
         name: String,
         signature: InstanceSignature,
         backend: Box<dyn BackendInstance>,
+        rules: InstanceRules,
     ) -> Result<Arc<Self>> {
-        let placement = backend.placement();
         let ready_check = backend.ready_check();
+        let placement = match backend.placement() {
+            Placement::Inline if rules.is_bound => Placement::Dedicated,
+            placement => placement,
+        };
         let mailbox = Mailbox {
             queue: VecDeque::new(),
             backend: Some(backend),
@@ -108,6 +122,7 @@ impl ModelInstance {
             signature,
             placement,
             ready_check,
+            admission: rules.admission,
             mailbox: Mutex::new(mailbox),
             work_arrived: Condvar::new(),
             ahead: Mutex::default(),
@@ -139,7 +154,16 @@ impl ModelInstance {
         self.ready_check.as_ref()
     }
 
+    /// Returns its place among those that share resources, if the server limits these.
+    pub(crate) fn admission(&self) -> Option<&Admission> {
+        self.admission.as_ref()
+    }
+
     pub(crate) fn max_inflight(&self) -> u32 {
+        if self.admission.is_some() && self.placement.has_line() {
+            // Nothing is to hold resources while it waits behind something else.
+            return 1;
+        }
         self.placement.max_inflight()
     }
 

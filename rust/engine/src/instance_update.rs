@@ -10,7 +10,7 @@ use tritongw_scheduler::InstanceIndex;
 use tritongw_types::{Error, Result};
 
 use crate::backend::{Availability, BackendModel, InstanceContext, InstanceControl, ModelContext};
-use crate::instance::ModelInstance;
+use crate::instance::{InstanceRules, ModelInstance};
 use crate::loaded_model::LoadedModel;
 use crate::model_scheduler::ModelScheduler;
 use crate::retirement::Retirements;
@@ -211,6 +211,19 @@ impl InstanceMaker<'_> {
     /// Makes one instance and, unless it is never to run, warms it up.
     fn create(&self, index: InstanceIndex, plan: &InstancePlan) -> Result<Arc<ModelInstance>> {
         let signature = &plan.signature;
+        let services = self.scheduler.services();
+        // What the backend and the engine start from here on inherits it.
+        let policies = &services.host_policies;
+        let is_bound = policies.bind_this_thread(&signature.host_policy)?;
+        let limiter = services.rate_limiter.as_ref();
+        let admission = limiter
+            .filter(|_| !signature.is_passive)
+            .map(|limiter| limiter.admit(signature.rate_limiter.as_ref(), signature.device_id))
+            .transpose()?;
+        let rules = InstanceRules {
+            admission,
+            is_bound,
+        };
         let instance = Arc::new(InstanceContext {
             model: Arc::clone(self.context),
             name: plan.name.clone(),
@@ -229,7 +242,7 @@ impl InstanceMaker<'_> {
             limits.check(&plan.name, signature.device_id)?;
         }
         let backend = self.backend_model.create_instance(&instance)?;
-        let instance = ModelInstance::start(plan.name.clone(), signature.clone(), backend)?;
+        let instance = ModelInstance::start(plan.name.clone(), signature.clone(), backend, rules)?;
         if !signature.is_passive {
             self.warmup
                 .run(&instance, self.scheduler, index)

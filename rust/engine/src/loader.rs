@@ -20,8 +20,8 @@ use crate::loaded_model::Origin;
 use crate::metrics_options::MetricsOptions;
 use crate::model::Model;
 use crate::repository::{ModelDirectory, ModelSnapshot};
+use crate::services::SharedServices;
 use crate::statistics::ModelStatistics;
-use crate::timer::Timer;
 
 /// Loads models: what all loads share.
 pub(crate) struct Loader {
@@ -29,7 +29,7 @@ pub(crate) struct Loader {
     pub(crate) is_auto_complete: bool,
     pub(crate) config_name: Option<String>,
     pub(crate) retry_count: u32,
-    pub(crate) timer: Timer,
+    pub(crate) services: SharedServices,
     pub(crate) server: Weak<Server>,
     pub(crate) metrics: Arc<MetricsOptions>,
     pub(crate) gpus: UsableGpus,
@@ -155,8 +155,8 @@ impl Loader {
         }
         let latencies = LatencyMetrics::new(&self.metrics, &context.config);
         let statistics = ModelStatistics::new(latencies);
-        let timer = self.timer.clone();
-        Model::load(Arc::new(context), &*backend, timer, origin, statistics)
+        let services = self.services.clone();
+        Model::load(Arc::new(context), &*backend, services, origin, statistics)
     }
 
     fn backend(&self, config: &ModelConfig) -> Result<Arc<dyn Backend>> {

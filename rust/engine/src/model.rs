@@ -21,8 +21,8 @@ use crate::request::{InferenceRequest, SequenceFlags};
 use crate::responder::Responder;
 use crate::scheduling_machine::{Refusal, reject_error};
 use crate::scheduling_plan::SchedulingPlan;
+use crate::services::SharedServices;
 use crate::statistics::ModelStatistics;
-use crate::timer::Timer;
 use crate::validation;
 use crate::warmup::Warmup;
 
@@ -47,7 +47,7 @@ impl Model {
     pub(crate) fn load(
         context: Arc<ModelContext>,
         backend: &dyn Backend,
-        timer: Timer,
+        services: SharedServices,
         origin: Origin,
         statistics: ModelStatistics,
     ) -> Result<Arc<Self>> {
@@ -57,8 +57,8 @@ impl Model {
         let plan = SchedulingPlan::new(&context.config)?;
         let outbox = plan.preserves_ordering.then(Arc::default);
         let whose = format!("model '{}' version {}", context.name, context.version);
-        let readiness = Readiness::new(whose, timer.clone());
-        let scheduler = ModelScheduler::new(plan, Arc::clone(&statistics), timer);
+        let readiness = Readiness::new(whose, services.timer.clone());
+        let scheduler = ModelScheduler::new(plan, Arc::clone(&statistics), services);
         let loaded = LoadedModel::new(backend_model, scheduler, readiness, labels, origin);
         let loaded = Arc::new(loaded);
         let instances = Self::prepare_instances(&context, &loaded, &statistics)?;

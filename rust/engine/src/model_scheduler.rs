@@ -24,8 +24,9 @@ use crate::scheduling_machine::{
 };
 use crate::scheduling_plan::SchedulingPlan;
 use crate::sequence_inputs::SequenceInputs;
+use crate::services::SharedServices;
 use crate::statistics::{FailureKind, ModelStatistics};
-use crate::timer::{Timed, Timer};
+use crate::timer::Timed;
 
 /// Requests that a gathering thread may queue before it dispatches at once.
 const DEFERRED_LIMIT: usize = 64;
@@ -38,7 +39,7 @@ pub(crate) struct ModelScheduler {
     // Present where requests form sequences.
     sequence_inputs: Option<SequenceInputs>,
     statistics: Arc<ModelStatistics>,
-    timer: Timer,
+    services: SharedServices,
     // Earliest deadline handed to the timer and not yet reached; `u64::MAX` if none.
     armed_ns: AtomicU64,
     // Whether somebody waits for `became_idle`; events look at this first.
@@ -53,19 +54,24 @@ impl ModelScheduler {
     pub(crate) fn new(
         plan: SchedulingPlan,
         statistics: Arc<ModelStatistics>,
-        timer: Timer,
+        services: SharedServices,
     ) -> Arc<Self> {
         Arc::new(Self {
             machine: Mutex::new(SchedulingMachine::new(plan.machine)),
             slots: InstanceSlots::default(),
             sequence_inputs: plan.sequence_inputs,
             statistics,
-            timer,
+            services,
             armed_ns: AtomicU64::new(u64::MAX),
             is_awaited: AtomicBool::new(false),
             refuses_clients: AtomicBool::new(false),
             became_idle: Condvar::new(),
         })
+    }
+
+    /// Returns what all models share.
+    pub(crate) fn services(&self) -> &SharedServices {
+        &self.services
     }
 
     /// Sets an index aside for an instance to be made.
@@ -78,6 +84,11 @@ impl ModelScheduler {
     pub(crate) fn open(self: &Arc<Self>, created: &[(InstanceIndex, Arc<ModelInstance>)]) {
         self.drive(|machine, effects| {
             self.slots.open(created);
+            for (index, instance) in created {
+                if let Some(admission) = instance.admission() {
+                    machine.set_instance_priority(*index, admission.priority());
+                }
+            }
             machine.set_max_inflight_per_instance(self.max_inflight());
             self.update_availability(machine);
             machine.poll(now(), effects);
@@ -274,10 +285,16 @@ impl ModelScheduler {
 
     /// An instance has a free slot again.
     pub(crate) fn complete(self: &Arc<Self>, instance: InstanceIndex) {
+        let mut limited = None;
         if let Some(Some(freed)) = self.slots.load().get(instance.0) {
             self.statistics.remove_pending(freed.note_completion());
+            limited = freed.admission().is_some().then(|| Arc::clone(freed));
         }
         self.drive(|machine, effects| machine.complete(now(), instance, effects));
+        // What the instance is to do next stands in line by now.
+        if let Some(admission) = limited.as_deref().and_then(ModelInstance::admission) {
+            admission.release();
+        }
     }
 
     /// Takes a cancelled request out of the queue, if it is still there.
@@ -381,7 +398,7 @@ impl ModelScheduler {
     fn arm(self: &Arc<Self>, deadline_ns: u64) {
         if self.armed_ns.fetch_min(deadline_ns, Ordering::AcqRel) > deadline_ns {
             let this = Arc::downgrade(self) as Weak<dyn Timed>;
-            self.timer.schedule(deadline_ns, this);
+            self.services.timer.schedule(deadline_ns, this);
         }
     }
 
@@ -392,6 +409,22 @@ impl ModelScheduler {
             debug_assert!(false, "the machine knows only instances that exist");
             return;
         };
+        let Some(admission) = instance.admission() else {
+            return self.begin(instance, payload, permit);
+        };
+        let (scheduler, begun) = (Arc::clone(self), Arc::clone(instance));
+        admission.request(Box::new(move || {
+            scheduler.begin(&begun, payload, permit);
+        }));
+    }
+
+    /// Begins an execution whose turn it is.
+    fn begin(
+        &self,
+        instance: &ModelInstance,
+        payload: Payload<Box<InferenceRequest>>,
+        permit: ExecutionPermit,
+    ) {
         self.statistics
             .remove_pending(instance.note_dispatch(payload.requests.len()));
         let mut batch_size = payload.batch_size;

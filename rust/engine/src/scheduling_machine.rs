@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The scheduling machine of a model, whichever it has (S001-S003).
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use tritongw_scheduler::{
@@ -190,6 +191,13 @@ impl SchedulingMachine {
     pub(crate) fn set_max_inflight_per_instance(&mut self, max_inflight: u32) {
         if let Self::Batches(batcher) = self {
             batcher.set_max_inflight_per_instance(max_inflight);
+        }
+    }
+
+    /// Gives an instance its turns by priority; sequences stick to theirs.
+    pub(crate) fn set_instance_priority(&mut self, index: InstanceIndex, priority: NonZeroU32) {
+        if let Self::Batches(batcher) = self {
+            batcher.set_instance_priority(index, priority);
         }
     }
 

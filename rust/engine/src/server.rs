@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{OnceLock, Weak};
 use std::time::Duration;
 
+use tritongw_scheduler::ResourceLimit;
 use tritongw_types::{Error, Result};
 
 use crate::backend::{Backend, BackendSettings};
@@ -19,6 +20,7 @@ use crate::custom_metrics::MetricRegistry;
 use crate::gpu_metrics::GpuMetrics;
 use crate::gpus::{GpuLoadLimits, GpuOptions, UsableGpus};
 use crate::host_metrics::HostMeter;
+use crate::host_policy::{HostPolicies, HostPolicySettings};
 use crate::lifecycle::ModelLifecycle;
 use crate::loaded_model::LoadedModel;
 use crate::loader::Loader;
@@ -27,12 +29,14 @@ use crate::metrics_options::MetricsOptions;
 use crate::model::Model;
 use crate::model_reloader::ReloadOptions;
 use crate::model_table::ModelVersionIndex;
+use crate::rate_limiter::RateLimiter;
 use crate::repositories::{ModelMapping, Repositories};
 use crate::repository_manager::{
     ModelControlMode, ModelLoad, ModelRepositoryManager, OperationDone, RepositoryOptions,
 };
 use crate::repository_poller::{Look, RepositoryPoller};
 use crate::request::InferenceRequest;
+use crate::services::SharedServices;
 use crate::shared_memory::SharedMemoryManager;
 use crate::statistics::StatisticsSnapshot;
 use crate::timer::Timer;
@@ -89,6 +93,11 @@ pub struct ServerOptions {
     pub load_retry_count: u32,
     /// Whether clients may register shared memory (C096).
     pub allows_client_shm: bool,
+    /// How much there is of what instances share while they execute, which gives them turns
+    /// (C087, C088); `None`: they execute as they come.
+    pub rate_limits: Option<Vec<ResourceLimit>>,
+    /// Settings of host policies by name (C094).
+    pub host_policies: BTreeMap<String, HostPolicySettings>,
     /// Settings by backend; under the empty name those of every backend (C083).
     pub backend_settings: BTreeMap<String, BackendSettings>,
     /// Where backends lie that are not part of the server (C082), if there are such.
@@ -120,6 +129,8 @@ impl Default for ServerOptions {
             load_thread_count: 4,
             load_retry_count: 0,
             allows_client_shm: false,
+            rate_limits: None,
+            host_policies: BTreeMap::new(),
             backend_settings: BTreeMap::new(),
             backend_directory: None,
             trace: TraceOptions::default(),
@@ -161,7 +172,11 @@ impl Server {
     pub fn new(options: ServerOptions, backends: Vec<Arc<dyn Backend>>) -> Result<Arc<Self>> {
         let lifecycle = ModelLifecycle::new(options.is_namespacing);
         let traces = TraceManager::new(options.trace)?;
-        let timer = Timer::start()?;
+        let services = SharedServices {
+            timer: Timer::start()?,
+            rate_limiter: options.rate_limits.as_deref().map(RateLimiter::new),
+            host_policies: Arc::new(HostPolicies::new(options.host_policies)),
+        };
         let metrics = Arc::new(options.metrics);
         let repositories = Repositories::new(
             options.model_repositories,
@@ -192,7 +207,7 @@ impl Server {
                 is_auto_complete: options.is_auto_complete,
                 config_name: options.model_config_name,
                 retry_count: options.load_retry_count,
-                timer,
+                services,
                 server: Weak::clone(server),
                 metrics: Arc::clone(&metrics),
                 gpus: UsableGpus::new(&options.gpus),

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 use std::fmt;
+use std::num::NonZeroU32;
 
 use smallvec::SmallVec;
 
@@ -157,6 +158,12 @@ impl<R> DynamicBatcher<R> {
     pub fn add_instance(&mut self) -> InstanceIndex {
         self.config.instance_count += 1;
         self.instances.add()
+    }
+
+    /// Gives an instance its turns by priority, where several are free: with 2 half as many as with
+    /// 1. Instances without one go by which was freed last.
+    pub fn set_instance_priority(&mut self, instance: InstanceIndex, priority: NonZeroU32) {
+        self.instances.set_priority(instance, priority.get());
     }
 
     /// Changes how many payloads an instance may hold; those given out are not affected.

@@ -11,6 +11,10 @@ struct Instance {
     is_available: bool,
     /// Ordinal of the completion that freed it last; 0 before the first.
     freed: u64,
+    /// Weight by which it has its turns; 0 where none is set.
+    priority: u64,
+    /// Sum of the priorities of its turns.
+    turns: u64,
 }
 
 impl Instance {
@@ -19,6 +23,8 @@ impl Instance {
             in_flight: 0,
             is_available,
             freed: 0,
+            priority: 0,
+            turns: 0,
         }
     }
 }
@@ -40,8 +46,9 @@ impl InstancePool {
         }
     }
 
-    /// Returns the instance for the next payload: the least loaded, among equals the one freed last
-    /// (its caches are warm), among those never used the lowest index.
+    /// Returns the instance for the next payload: the least loaded, among equals the one whose turn
+    /// it is by priority, then the one freed last (its caches are warm), among those never used the
+    /// lowest index.
     ///
     /// A walk over all of them, because a model has few and the order changes with every event.
     pub(crate) fn next_free(&self) -> Option<InstanceIndex> {
@@ -50,12 +57,29 @@ impl InstancePool {
             .enumerate()
             .filter(|(_, instance)| instance.is_available)
             .filter(|(_, instance)| instance.in_flight < self.max_in_flight)
-            .min_by_key(|(index, instance)| (instance.in_flight, Reverse(instance.freed), *index))
+            .min_by_key(|(index, instance)| {
+                let turn = instance.turns + instance.priority;
+                (instance.in_flight, turn, Reverse(instance.freed), *index)
+            })
             .map(|(index, _)| InstanceIndex(index))
     }
 
     pub(crate) fn occupy(&mut self, index: InstanceIndex) {
-        self.instances[index.0].in_flight += 1;
+        let instance = &mut self.instances[index.0];
+        instance.in_flight += 1;
+        instance.turns += instance.priority;
+    }
+
+    /// Gives an instance its turns by priority: with 2 half as many as with 1. It makes up for none
+    /// that others had before.
+    pub(crate) fn set_priority(&mut self, index: InstanceIndex, priority: u32) {
+        let others = self.instances.iter().enumerate();
+        let others = others.filter(|(other, each)| *other != index.0 && each.priority > 0);
+        let turns = others.map(|(_, each)| each.turns).min().unwrap_or(0);
+        if let Some(instance) = self.instances.get_mut(index.0) {
+            instance.priority = u64::from(priority);
+            instance.turns = turns;
+        }
     }
 
     /// Frees one slot; an instance that holds nothing, or that there is not, is left alone.
@@ -137,6 +161,39 @@ mod tests {
         assert_eq!(pool.in_flight_on(added), 1);
         pool.set_max_in_flight(2);
         assert_eq!(pool.next_free(), Some(InstanceIndex(0)));
+    }
+
+    #[test]
+    fn free_instances_have_their_turns_by_priority() {
+        let mut pool = InstancePool::new(2, 1);
+        pool.set_priority(InstanceIndex(0), 3);
+        pool.set_priority(InstanceIndex(1), 1);
+        let mut counts = [0; 2];
+        for _ in 0..40 {
+            let index = take(&mut pool).expect("both are free");
+            counts[index] += 1;
+            pool.release(InstanceIndex(index));
+        }
+        assert_eq!(counts, [10, 30]);
+        let added = pool.add();
+        pool.set_available(added, true);
+        pool.set_priority(added, 1);
+        let next: Vec<_> = std::iter::from_fn(|| take(&mut pool)).collect();
+        assert!(next.contains(&1) && next.contains(&2), "{next:?}");
+        pool.release(added);
+        pool.release(InstanceIndex(1));
+        pool.release(InstanceIndex(0));
+        let next: Vec<_> = (0..8)
+            .filter_map(|_| {
+                let index = take(&mut pool)?;
+                pool.release(InstanceIndex(index));
+                Some(index)
+            })
+            .collect();
+        assert!(
+            next.contains(&1),
+            "what is new does not take all turns: {next:?}"
+        );
     }
 
     #[test]

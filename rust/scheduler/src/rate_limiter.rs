@@ -73,8 +73,8 @@ pub struct RateLimiter {
 }
 
 impl RateLimiter {
-    /// Makes a limiter with these amounts; of what has none there is as much as the largest single
-    /// demand (S069).
+    /// Makes a limiter with these amounts, the first of each resource; without any there is as much
+    /// of each as the largest single demand (S069).
     pub fn new(limits: &[ResourceLimit]) -> Self {
         Self {
             limits: Limits::new(limits),

@@ -299,6 +299,8 @@ impl ServeArgs {
             is_strict_readiness: self.repository.strict_readiness,
             load_thread_count: self.repository.load_thread_count(),
             load_retry_count: self.repository.model_load_retry_count,
+            rate_limits: self.rate_limiter.limits(),
+            host_policies: self.device.host_policies(),
             backend_settings: self.backend_settings(),
             backend_directory: Some(self.backend.backend_directory.clone()),
             allows_client_shm: self.device.allow_client_shm,

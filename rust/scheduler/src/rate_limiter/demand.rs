@@ -26,7 +26,7 @@ pub struct ResourceDemand {
 /// What an instance needs, and how often it has its turn (M054).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InstanceDemand {
-    /// What it must hold; of a resource named twice the first counts, as with Triton.
+    /// What it must hold; of a resource named twice the last counts.
     pub resources: Vec<ResourceDemand>,
     /// Weight: 2 has half the turns of 1.
     pub priority: NonZeroU32,
@@ -37,7 +37,7 @@ impl InstanceDemand {
         let mut amounts = Amounts::new();
         for resource in &self.resources {
             let key = (resource.name.clone(), resource.scope);
-            amounts.entry(key).or_insert(resource.count);
+            amounts.insert(key, resource.count);
         }
         amounts
     }

@@ -77,14 +77,18 @@ impl Limits {
         let mut by_name: BTreeMap<String, BTreeMap<_, _>> = BTreeMap::new();
         for limit in limits {
             let devices = by_name.entry(limit.name.clone()).or_default();
-            devices.insert(limit.device, limit.count);
+            devices.entry(limit.device).or_insert(limit.count);
         }
         Self(by_name)
     }
 
-    /// Returns how much there is of a resource of which instances need at most `largest`.
+    /// Returns how much there is of a resource of which instances need at most `largest`. Where
+    /// anything is said of limits there is nothing of what is not said (Triton 2.51).
     pub(super) fn amount(&self, resource: &ResourceKey, largest: u32) -> u32 {
-        self.explicit(resource).unwrap_or(largest)
+        if self.0.is_empty() {
+            return largest;
+        }
+        self.explicit(resource).unwrap_or(0)
     }
 
     /// Returns the limit of a resource, if it has one: of one that all share the largest that is

@@ -112,6 +112,7 @@ fn one_name_is_of_a_device_or_of_all() {
 fn an_instance_that_could_never_execute_is_refused() {
     let limits = [
         limit("R", 3, None),
+        limit("R", 9, None),
         limit("R", 1, Some(1)),
         limit("S", 1, Some(0)),
         limit("S", 2, Some(1)),
@@ -139,9 +140,13 @@ fn an_instance_that_could_never_execute_is_refused() {
         refused("R", 1, 2)
     );
     assert_eq!(
-        check(ResourceScope::Device(2), &[("S", 9)]),
-        Ok(()),
+        check(ResourceScope::Device(2), &[("S", 1)]),
+        refused("S", 0, 1),
         "nothing is said of it"
+    );
+    assert_eq!(
+        check(ResourceScope::Global, &[("T", 1)]),
+        refused("T", 0, 1)
     );
     assert_eq!(
         check(ResourceScope::Global, &[("S", 2)]),
@@ -156,7 +161,7 @@ fn an_instance_that_could_never_execute_is_refused() {
 
 #[test]
 fn a_large_demand_does_not_starve_and_others_go_on() {
-    let mut limiter = RateLimiter::new(&[limit("R", 3, None)]);
+    let mut limiter = RateLimiter::new(&[limit("R", 3, None), limit("Q", 1, None)]);
     let small = limiter.register(&on_device(&[("R", 1)])).expect("fits");
     let large = limiter.register(&on_device(&[("R", 3)])).expect("fits");
     let other = limiter.register(&on_device(&[("Q", 1)])).expect("fits");

@@ -2,11 +2,9 @@
 use std::collections::BTreeMap;
 
 use clap::Args;
+use tritongw_engine::HostPolicySettings;
 
 use super::value::{self, Setting};
-
-/// Settings of one host policy by name, `numa-node` and `cpu-cores` (C094).
-pub(crate) type HostPolicySettings = BTreeMap<String, String>;
 
 /// Memory and devices.
 #[derive(Debug, Args)]

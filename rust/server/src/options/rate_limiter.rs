@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 use clap::Args;
+use tritongw_engine::ResourceLimit;
 
 use super::value;
 
@@ -31,6 +32,20 @@ pub(crate) struct RateLimiterArgs {
     /// How much there is of a resource, <name>:<count>[:<device>]; may be given several times.
     #[arg(long, value_name = "<string>:<integer>:<integer>", value_parser = resource)]
     pub(crate) rate_limit_resource: Vec<RateLimiterResource>,
+}
+
+impl RateLimiterArgs {
+    /// Returns how much there is of each resource, unless executions are not limited. An amount
+    /// below zero is no limit, as with Triton.
+    pub(crate) fn limits(&self) -> Option<Vec<ResourceLimit>> {
+        let limit = |resource: &RateLimiterResource| ResourceLimit {
+            name: resource.name.clone(),
+            device: resource.device,
+            count: u32::try_from(resource.count).unwrap_or(u32::MAX),
+        };
+        let is_limited = self.rate_limit == RateLimitMode::ExecutionCount;
+        is_limited.then(|| self.rate_limit_resource.iter().map(limit).collect())
+    }
 }
 
 fn rate_limit(text: &str) -> Result<RateLimitMode, String> {

@@ -2,7 +2,6 @@
 //! Options whose feature is not there yet: nobody is to believe that they work.
 
 use super::ServeArgs;
-use super::rate_limiter::RateLimitMode;
 
 /// An option, and when it asks for something. The server serves the same answers without it: a
 /// warning at start-up.
@@ -13,9 +12,6 @@ struct Unavailable {
 
 const UNAVAILABLE: &[Unavailable] = &[
     warn("cache-config", |args| !args.cache_config().is_empty()),
-    warn("rate-limit", |args| {
-        args.rate_limiter.rate_limit != RateLimitMode::Off
-    }),
     warn("cuda-memory-pool-byte-size", |args| {
         !args.device.cuda_memory_pools().is_empty()
     }),
@@ -24,9 +20,6 @@ const UNAVAILABLE: &[Unavailable] = &[
     }),
     warn("repoagent-directory", |args| {
         args.repository_agent.is_directory_given()
-    }),
-    warn("host-policy", |args| {
-        !args.device.host_policies().is_empty()
     }),
 ];
 

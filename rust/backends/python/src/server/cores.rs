@@ -30,19 +30,32 @@ impl CoreTable {
         Self(Mutex::new(cores.map(|core| (core, 0)).collect()))
     }
 
-    /// Takes the `count` cores on which the fewest instances run.
+    /// Takes the `count` cores on which the fewest instances run, of those that the calling thread
+    /// may use.
     ///
     /// # Errors
     /// If there are not so many.
     pub(crate) fn take(self: &Arc<Self>, count: usize) -> Result<CoreShare> {
+        let allowed = sched_getaffinity(None).ok();
+        self.take_of(count, |core| {
+            allowed.is_none_or(|allowed| core < CpuSet::MAX_CPU && allowed.is_set(core))
+        })
+    }
+
+    fn take_of(
+        self: &Arc<Self>,
+        count: usize,
+        is_allowed: impl Fn(usize) -> bool,
+    ) -> Result<CoreShare> {
         let mut uses = self.0.lock();
-        if count > uses.len() {
+        let allowed = uses.iter().filter(|(core, _)| is_allowed(**core));
+        let mut by_use: Vec<_> = allowed.map(|(&core, &uses)| (uses, core)).collect();
+        if count > by_use.len() {
             return Err(Error::invalid_arg(format!(
                 "{count} cores are asked for, the server has {}",
-                uses.len()
+                by_use.len()
             )));
         }
-        let mut by_use: Vec<_> = uses.iter().map(|(&core, &uses)| (uses, core)).collect();
         by_use.sort_unstable();
         let mut cores: Vec<_> = by_use.iter().take(count).map(|&(_, core)| core).collect();
         cores.sort_unstable();
@@ -82,14 +95,19 @@ mod tests {
     fn instances_spread_over_the_cores() {
         let cores = [2, 3, 5].map(|core| (core, 0));
         let table = Arc::new(CoreTable(Mutex::new(cores.into())));
-        let first = table.take(2).expect("enough");
+        let take = |count| table.take_of(count, |_| true);
+        let first = take(2).expect("enough");
         assert_eq!(first.cores(), [2, 3]);
-        let second = table.take(2).expect("enough");
+        let second = take(2).expect("enough");
         assert_eq!(second.cores(), [2, 5]);
         drop(first);
-        assert_eq!(table.take(1).expect("enough").cores(), [3]);
-        let error = table.take(4).expect_err("too many");
+        assert_eq!(take(1).expect("enough").cores(), [3]);
+        let error = take(4).expect_err("too many");
         assert_eq!(error.message(), "4 cores are asked for, the server has 3");
+        let some = table.take_of(1, |core| core == 5).expect("enough");
+        assert_eq!(some.cores(), [5]);
+        let error = table.take_of(2, |core| core == 5).expect_err("too many");
+        assert_eq!(error.message(), "2 cores are asked for, the server has 1");
     }
 
     #[test]

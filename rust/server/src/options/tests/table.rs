@@ -133,11 +133,11 @@ fn deprecated_options_are_translated_and_told() {
 
 #[test]
 fn an_option_without_its_feature_is_no_secret() {
-    let args = serve(&["--rate-limit=execution_count", "--trace-config=foo=1"]);
+    let args = serve(&["--repoagent-directory=/agents", "--trace-config=foo=1"]);
     assert_eq!(
         args.warnings,
         [
-            "'--rate-limit' has no effect: this version of tritongw does not have the feature yet",
+            "'--repoagent-directory' has no effect: this version of tritongw does not have the feature yet",
             "'--trace-config' knows no setting 'foo'",
         ]
     );
