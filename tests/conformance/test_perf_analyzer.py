@@ -181,6 +181,7 @@ def test_perf_analyzer_with_sequences(
         server = Server(process, starter.is_oracle)
         options = ["--sequence-length", "4", "--sequence-length-variation", "50"]
         options += ["--sequence-id-range", "100:200", "--concurrency-range", "8"]
+        options += ["--measurement-interval", "1000"]
         if protocol == "http":
             options.append("--async")
         analyze(server, perf_analyzer, tmp_path, "sequences", protocol, options)

@@ -329,6 +329,7 @@ def test_a_sequence_stays_on_its_instance(sequences: Sequences) -> None:
             assert (seen_by(answer)["instance"], sum_of(answer)) == (instance, number)
 
 
+@pytest.mark.ours("2.51 forgets the sequences of the model")
 def test_an_instance_that_goes_serves_its_sequences_to_their_end(sequences: Sequences) -> None:
     model = "shrinking"
     starts = [sequences.ask(model, 1, sequence, START) for sequence in (1, 2)]
