@@ -128,6 +128,7 @@ def test_a_tensor_on_a_gpu_is_no_array(caller: Caller) -> None:
     assert caller.hears("give_to_host") == (
         "BufferError: a tensor in GPU memory is given only where it lies"
     )
+    assert caller.hears("give_to_stream", -2) == "ValueError: there is no stream -2"
 
 
 def test_gpu_memory_is_let_go(caller: Caller) -> None:

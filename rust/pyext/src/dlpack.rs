@@ -13,7 +13,7 @@ use std::ffi::{CStr, c_void};
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
-use pyo3::exceptions::PyBufferError;
+use pyo3::exceptions::{PyBufferError, PyValueError};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -118,6 +118,11 @@ impl DlMemory {
         };
         let readable = match stream {
             Some(NO_STREAM) => Ok(()),
+            Some(stream) if stream < NO_STREAM => {
+                return Err(PyValueError::new_err(format!(
+                    "there is no stream {stream}"
+                )));
+            }
             // SAFETY: by DLPack's contract the number is the handle of a stream of the reader.
             Some(stream) => unsafe { memory.order_before(stream.unsigned_abs()) },
             None => py.detach(|| memory.wait_until_complete()),

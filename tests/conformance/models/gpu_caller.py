@@ -42,6 +42,9 @@ class TritonPythonModel:
     def give_to_host(self):
         on_gpu(1.0).__dlpack__(dl_device=(1, 0))
 
+    def give_to_stream(self, stream):
+        on_gpu(1.0).__dlpack__(stream=stream)
+
     def pass_on(self, count):
         """Make a tensor of a tensor, through two capsules."""
         first = on_gpu(*range(count))
