@@ -208,6 +208,17 @@ def test_a_decoupled_model_answers_in_every_round(served: Rounds, decoupled: str
     door.close()
 
 
+def test_a_round_may_answer_when_the_next_has_begun(served: Rounds, decoupled: str) -> None:
+    door = GrpcDoor(served.server.grpc_address)
+    stream = GrpcStream(door.channel)
+    stream.send(asked(decoupled, -3))
+    responses = [stream.next() for _ in range(2)]
+    assert [streamed(each) for each in responses] == [after(1), after(2)]
+    assert [is_final(each) for each in responses] == [False, True]
+    stream.close()
+    door.close()
+
+
 def test_only_iterative_models_can_ask_again(served: Rounds) -> None:
     if served.server.is_oracle:
         pytest.skip("2.51 logs this and never answers the client")

@@ -3,10 +3,11 @@
 
 What it may be told in place of a number of rounds:
 ``-1`` answer, and let those end that were told 0; ``0`` go on until then; ``-2`` answer, and ask
-for the request again all the same.
+for the request again all the same; ``-3`` two rounds, the first of which answers in the second.
 """
 
 import json
+import threading
 
 import numpy as np
 import triton_python_backend_utils as pb_utils
@@ -21,6 +22,8 @@ class TritonPythonModel:
         self.is_decoupled = config.get("model_transaction_policy", {}).get("decoupled", False)
         self.rounds = {}
         self.is_over = False
+        self.late = None
+        self.second_round = threading.Event()
 
     def execute(self, requests):
         responses = [self.round(request) for request in requests]
@@ -39,6 +42,8 @@ class TritonPythonModel:
         seen = self.rounds[key]
         total = float(data.as_numpy().sum()) if data else 0.0
         seen.append([int(start.reshape(-1)[0]), request.flags(), total])
+        if wanted.reshape(-1)[0] == -3:
+            return self.round_that_answers_late(request, respond(wanted, seen))
         is_last = self.is_last(int(wanted.reshape(-1)[0]), len(seen))
         if not is_last:
             request.set_release_flags(AGAIN)
@@ -48,6 +53,21 @@ class TritonPythonModel:
         if is_last or wanted.reshape(-1)[0] == -2:
             return respond(wanted, seen)
         return None
+
+    def round_that_answers_late(self, request, response):
+        sender = request.get_response_sender()
+        if self.late is None:
+            request.set_release_flags(AGAIN)
+            self.late = threading.Thread(target=self.answer_late, args=(sender, response))
+            self.late.start()
+        else:
+            self.second_round.set()
+            self.late.join()
+            sender.send(response, FINAL)
+
+    def answer_late(self, sender, response):
+        self.second_round.wait()
+        sender.send(response)
 
     def is_last(self, wanted, count):
         if wanted == -1:
