@@ -379,6 +379,15 @@ def unload_model(model_name: str, unload_dependents: bool = False) -> None:
 def is_model_ready(model_name: str, model_version: str = "") -> bool:
     """Return whether a model could execute now."""
 
+def log_line(level: int, file: str, line: int, message: str, has_traceback: bool) -> None:
+    """Write a record of Python's ``logging`` to the server's log; nothing outside of a server."""
+
+def log_failure(what: str, error: object) -> None:
+    """Write what failed and the traceback of an exception to the server's log.
+
+    Nothing outside of a server.
+    """
+
 def triton_to_numpy_type(data_type: int) -> type[np.generic] | None:
     """Return the NumPy scalar type of the data type with this number, or ``None``."""
 

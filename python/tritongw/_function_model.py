@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import triton_python_backend_utils as pb_utils
 
+from tritongw._core import log_failure
 from tritongw._function_call import FunctionCaller
 from tritongw._model import Signature, signature_of
 from tritongw._model_host import describe
@@ -91,7 +92,7 @@ class StreamModel(FunctionModel):
                         break
                     self._send(sender, call, item)
             except Exception as error:
-                sender.send(_failure(error), _FINAL)
+                sender.send(_failed(error), _FINAL)
             else:
                 sender.send(flags=_FINAL)
 
@@ -119,7 +120,7 @@ class AsyncStreamModel(StreamModel):
                     break
                 self._send(sender, call, item)
         except Exception as error:
-            sender.send(_failure(error), _FINAL)
+            sender.send(_failed(error), _FINAL)
         else:
             sender.send(flags=_FINAL)
 
@@ -165,5 +166,7 @@ def complete(config: pb_utils.ModelConfig, described: dict[str, Any]) -> pb_util
     return config
 
 
-def _failure(error: Exception) -> pb_utils.InferenceResponse:
+def _failed(error: Exception) -> pb_utils.InferenceResponse:
+    """Log why a stream ends early, and return its last response."""
+    log_failure("the function of the model failed:", error)
     return pb_utils.InferenceResponse(error=pb_utils.TritonError(describe(error)))

@@ -16,9 +16,10 @@ from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any, NamedTuple, TypedDict
 
+from tritongw import _server_log
 from tritongw._event_loop import EventLoop, result_of
 from tritongw._model_import import import_from_sources
-from tritongw._traceback import is_ours, prints_traceback
+from tritongw._traceback import is_ours
 
 _package_numbers = itertools.count()
 # Directories of the versions loaded in this process, the latest last.
@@ -53,7 +54,6 @@ class LoadedModel(NamedTuple):
     is_ready: Callable[[], object] | None
 
 
-@prints_traceback
 def load(order: ModelOrder, is_sole: bool) -> LoadedModel:  # noqa: FBT001
     """Import a model's file, make its ``TritonPythonModel`` and call ``initialize``.
 
@@ -74,7 +74,10 @@ def load(order: ModelOrder, is_sole: bool) -> LoadedModel:  # noqa: FBT001
 
         # Before the file is imported, so that its breakpoints count.
         _debugger.start(order["debugger"], order["instance_name"])
-    return start(import_class(order, is_sole=is_sole), order)
+    _server_log.take_what_nobody_takes()
+    loaded = start(import_class(order, is_sole=is_sole), order)
+    _server_log.install()
+    return loaded
 
 
 def import_class(order: ModelOrder, *, is_sole: bool) -> Any:
@@ -208,7 +211,6 @@ def ready_answer(answer: object) -> bool:
     return answer
 
 
-@prints_traceback
 def complete_config(order: ModelOrder) -> str | None:
     """Ask a model's ``auto_complete_config`` what configuration it wants.
 

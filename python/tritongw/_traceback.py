@@ -1,14 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tracebacks of the user's code, where its author looks: on the process's standard error."""
+"""Tracebacks of the user's code, for standard error and for the server's log."""
 
-import functools
+import io
+import sys
 import traceback
-from collections.abc import Callable
 from pathlib import Path
-from typing import ParamSpec, TypeVar
-
-P = ParamSpec("P")
-R = TypeVar("R")
+from types import TracebackType
+from typing import TextIO
 
 _OURS = Path(__file__).parent
 
@@ -21,28 +19,48 @@ def print_traceback(error: BaseException) -> None:
     error : BaseException
         What the user's code raised. One that it had no part in is not printed.
     """
-    frame = error.__traceback__
-    while frame is not None and is_ours(frame.tb_frame.f_code.co_filename):
-        frame = frame.tb_next
-    if frame is None and not isinstance(error, SyntaxError):
+    frames = _of_user(error)
+    if frames is None and not isinstance(error, SyntaxError):
         return
+    _print(error, frames, sys.stderr)
+
+
+def traceback_of(error: BaseException) -> tuple[str, int, str]:
+    """Return the traceback of an exception as `print_traceback` prints it, for the server's log.
+
+    Parameters
+    ----------
+    error : BaseException
+        What the user's code raised.
+
+    Returns
+    -------
+    tuple of str, int and str
+        Name of the file that raised it, line in it, and the text; without code of the user the
+        text has no frames.
+    """
+    frames = _of_user(error)
+    text = io.StringIO()
+    _print(error, frames, text)
+    if frames is None:
+        return "model", 0, text.getvalue()
+    while frames.tb_next is not None:
+        frames = frames.tb_next
+    return Path(frames.tb_frame.f_code.co_filename).name, frames.tb_lineno, text.getvalue()
+
+
+def _of_user(error: BaseException) -> TracebackType | None:
+    """Return the frames from the first one of the user's code on."""
+    frames = error.__traceback__
+    while frames is not None and is_ours(frames.tb_frame.f_code.co_filename):
+        frames = frames.tb_next
+    return frames
+
+
+def _print(error: BaseException, frames: TracebackType | None, file: TextIO) -> None:
     whole = error.__traceback__
-    traceback.print_exception(error.with_traceback(frame))
+    traceback.print_exception(error.with_traceback(frames), file=file)
     error.__traceback__ = whole
-
-
-def prints_traceback(function: Callable[P, R]) -> Callable[P, R]:
-    """Let a function print the traceback of what the user's code raises in it."""
-
-    @functools.wraps(function)
-    def call(*arguments: P.args, **keywords: P.kwargs) -> R:
-        try:
-            return function(*arguments, **keywords)
-        except Exception as error:
-            print_traceback(error)
-            raise
-
-    return call
 
 
 def is_ours(file: str) -> bool:

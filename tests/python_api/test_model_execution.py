@@ -77,10 +77,11 @@ def test_model_directory_and_relative_imports(server: Server, host: str) -> None
 
 def test_logger_writes_to_the_log_of_the_server(server: Server, host: str) -> None:
     assert server.command(f"commands_{host}", "log").status == 200
+    whose = rf"\[commands_{host}_0\]"
     for level, text in [("I", "an information"), ("W", "a warning"), ("E", "an error")]:
-        server.wait_for_log(rf'(?m)^{level}.* model\.py:\d+\] "{text}"$')
-    server.wait_for_log(r'(?m)model\.py:\d+\] "a detail"$')
-    server.wait_for_log(r'(?m)^W.* model\.py:\d+\] "a line"$')
+        server.wait_for_log(rf'(?m)^{level}.* model\.py:\d+\] "{whose} {text}"$')
+    server.wait_for_log(rf'(?m)model\.py:\d+\] "{whose} a detail"$')
+    server.wait_for_log(rf'(?m)^W.* model\.py:\d+\] "{whose} a line"$')
 
 
 def test_exception_is_told_with_its_frames(server: Server, host: str) -> None:

@@ -40,6 +40,7 @@ pub mod metrics;
 mod metrics_options;
 mod model;
 mod model_caller;
+pub mod model_log;
 mod model_reloader;
 mod model_scheduler;
 mod model_table;

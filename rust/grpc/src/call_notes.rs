@@ -9,8 +9,8 @@ use hyper::header::HeaderValue;
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Response};
 use tritongw_engine::trace::{DoorActivities, DoorTrace, InferenceTrace};
-use tritongw_engine::{AccessEntry, InferenceRequest, Server};
-use tritongw_types::Error;
+use tritongw_engine::{AccessEntry, InferenceRequest, Server, log_prefix};
+use tritongw_types::{CName, Error};
 
 use crate::body::GrpcBody;
 use crate::status::Status;
@@ -20,6 +20,8 @@ use crate::status::Status;
 pub(crate) struct CallNotes {
     trace: DoorTrace,
     access: Option<Box<AccessEntry>>,
+    // None until it is known which inference it is, if it is one.
+    request_id: Option<CName>,
 }
 
 impl CallNotes {
@@ -28,6 +30,7 @@ impl CallNotes {
         Self {
             trace: DoorTrace::begin(server.traces(), DoorActivities::GRPC),
             access: access.map(Box::new),
+            request_id: None,
         }
     }
 
@@ -45,9 +48,17 @@ impl CallNotes {
 
     /// Notes which inference it is.
     pub(crate) fn identify(&mut self, request: &InferenceRequest) {
+        self.request_id = Some(request.id().clone());
         if let Some(access) = &mut self.access {
             access.note_inference(request);
         }
+    }
+
+    /// Returns what stands before lines of the log about this call (P039).
+    pub(crate) fn log_prefix(&self) -> String {
+        self.request_id
+            .as_ref()
+            .map_or_else(String::new, log_prefix)
     }
 
     /// Notes that the answer, which has this code, is sent, and has its body note when that is

@@ -93,7 +93,10 @@ impl Service {
             Ok(method) => {
                 let access = self.logs_access.then(|| begin_access(peer, &head));
                 let mut notes = CallNotes::begin(server, access);
-                let result = self.call(method, &head.headers, body, &mut notes).await;
+                let call = self.call(method, &head.headers, body, &mut notes);
+                let result = guarded(call)
+                    .await
+                    .unwrap_or_else(|panicked| Err(panicked.report(&notes.log_prefix())));
                 let code = result.as_ref().map_or_else(Status::code, |_| 0);
                 let mut answer = answer(result, self.encoding(method, &head.headers));
                 notes.send(code, &mut answer);
@@ -150,7 +153,7 @@ impl Service {
         notes: &mut CallNotes,
     ) -> Result<Segments, Status> {
         let encoding = Encoding::of(headers)?;
-        let work = guarded(async {
+        let work = async {
             let message = self.receive(method, encoding, body).await?;
             match method {
                 Method::ModelInfer => self.model_infer(headers, message, notes).await,
@@ -161,7 +164,7 @@ impl Service {
                 Method::ModelReady => control::model_ready(&self.shared.server, message).await,
                 _ => control::call(&self.shared.server, method, message),
             }
-        });
+        };
         match timeout_of(headers) {
             None => work.await,
             Some(timeout) => {

@@ -15,6 +15,7 @@ use pyo3::sync::PyOnceLock;
 use tritongw_backend_python::host::ModelCalls;
 
 use crate::error::model_exception;
+use crate::log_place::LogPlace;
 
 /// For threads without a context.
 static OF_PROCESS: Mutex<OfProcess> = Mutex::new(OfProcess {
@@ -38,9 +39,13 @@ pub(crate) struct CallScope {
     pub(crate) batch: u64,
 }
 
-/// What the context variable holds; without a scope where models must not be called.
+/// What the context variable holds.
 #[pyclass(frozen, module = "tritongw._core")]
-struct ScopeHolder(Option<CallScope>);
+struct ScopeHolder {
+    // None where models must not be called.
+    scope: Option<CallScope>,
+    place: LogPlace,
+}
 
 /// What the variable held before.
 pub(crate) struct Entered {
@@ -58,8 +63,8 @@ fn variable(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
     Ok(VARIABLE.get_or_try_init(py, make)?.bind(py))
 }
 
-fn set(py: Python<'_>, scope: Option<CallScope>) -> PyResult<Entered> {
-    let holder = Bound::new(py, ScopeHolder(scope))?;
+fn set(py: Python<'_>, scope: Option<CallScope>, place: LogPlace) -> PyResult<Entered> {
+    let holder = Bound::new(py, ScopeHolder { scope, place })?;
     let token = variable(py)?.call_method1(intern!(py, "set"), (holder,))?;
     Ok(Entered {
         token: token.unbind(),
@@ -68,10 +73,15 @@ fn set(py: Python<'_>, scope: Option<CallScope>) -> PyResult<Entered> {
 }
 
 /// Notes that a batch is executed from here on, in this context.
-pub(crate) fn enter(py: Python<'_>, calls: &Arc<dyn ModelCalls>, batch: u64) -> PyResult<Entered> {
+pub(crate) fn enter(
+    py: Python<'_>,
+    calls: &Arc<dyn ModelCalls>,
+    batch: u64,
+    place: LogPlace,
+) -> PyResult<Entered> {
     LAST_BATCH.store(batch, Ordering::Relaxed);
     let calls = Arc::clone(calls);
-    let entered = set(py, Some(CallScope { calls, batch }))?;
+    let entered = set(py, Some(CallScope { calls, batch }), place)?;
     Ok(Entered {
         is_execution: true,
         ..entered
@@ -79,14 +89,29 @@ pub(crate) fn enter(py: Python<'_>, calls: &Arc<dyn ModelCalls>, batch: u64) -> 
 }
 
 /// Notes that a batch is executed by the running task.
-pub(crate) fn enter_task(py: Python<'_>, calls: &Arc<dyn ModelCalls>, batch: u64) -> PyResult<()> {
+pub(crate) fn enter_task(
+    py: Python<'_>,
+    calls: &Arc<dyn ModelCalls>,
+    batch: u64,
+    place: LogPlace,
+) -> PyResult<()> {
     let calls = Arc::clone(calls);
-    set(py, Some(CallScope { calls, batch })).map(|_| ())
+    set(py, Some(CallScope { calls, batch }), place).map(|_| ())
 }
 
 /// Notes that models must not be called from here on, in this context.
-pub(crate) fn forbid(py: Python<'_>) -> PyResult<Entered> {
-    set(py, None)
+pub(crate) fn forbid(py: Python<'_>, place: LogPlace) -> PyResult<Entered> {
+    set(py, None, place)
+}
+
+/// Returns whose lines the running code writes; `None` on threads that a model has started.
+pub(crate) fn place(py: Python<'_>) -> Option<LogPlace> {
+    let variable = variable(py).ok()?;
+    let held = variable
+        .call_method1(intern!(py, "get"), (py.None(),))
+        .ok()?;
+    let holder = held.cast::<ScopeHolder>().ok()?;
+    Some(holder.get().place.clone())
 }
 
 /// Takes back what [`enter`] or [`forbid`] noted.
@@ -130,7 +155,7 @@ pub(crate) fn current(py: Python<'_>) -> PyResult<CallScope> {
     let refusal = || model_exception("BLS is only supported during the 'execute' function.");
     let held = variable(py)?.call_method1(intern!(py, "get"), (py.None(),))?;
     if let Ok(holder) = held.cast::<ScopeHolder>() {
-        return holder.get().0.clone().ok_or_else(refusal);
+        return holder.get().scope.clone().ok_or_else(refusal);
     }
     let of_process = OF_PROCESS.lock();
     let calls = of_process.calls.clone().ok_or_else(refusal)?;

@@ -112,10 +112,7 @@ impl Execution {
     /// Return the requests, once.
     fn take_requests<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         let requests = self.requests.lock().take();
-        let batch = self.call.lock().as_ref().map(Call::batch);
-        if let Some(batch) = batch {
-            self.model.enter_task(py, batch)?;
-        }
+        self.with_call(|call| self.model.enter_task(py, call))?;
         match requests {
             Some(requests) => Ok(requests?.into_bound(py)),
             None => Err(PyRuntimeError::new_err("the requests were taken before")),

@@ -21,6 +21,7 @@ mod error;
 mod fake_models;
 mod host;
 mod inbox;
+mod log_place;
 mod logger;
 mod metrics;
 mod model;
@@ -59,7 +60,7 @@ mod _core {
     #[pymodule_export]
     use super::inbox::{Execution, Inbox};
     #[pymodule_export]
-    use super::logger::Logger;
+    use super::logger::{Logger, log_failure, log_line};
     #[pymodule_export]
     use super::metrics::{Metric, MetricFamily};
     #[pymodule_export]

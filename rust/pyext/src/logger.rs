@@ -4,8 +4,11 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use pyo3::prelude::*;
+use tritongw_engine::model_log::ModelLine;
 
+use crate::call_scope;
 use crate::error::model_exception;
+use crate::log_place::{self, LogPlace};
 
 /// Whether a server's log takes the lines of this process: it is a server, or a worker of one.
 static IS_SERVED: AtomicBool = AtomicBool::new(false);
@@ -13,6 +16,11 @@ static IS_SERVED: AtomicBool = AtomicBool::new(false);
 /// Notes that this process is a server or a worker of one.
 pub(crate) fn note_server() {
     IS_SERVED.store(true, Ordering::Relaxed);
+}
+
+/// Returns whether there is a server whose log takes the lines of this process.
+pub(crate) fn is_served() -> bool {
+    IS_SERVED.load(Ordering::Relaxed)
 }
 
 /// Writes lines to the server's log, with the caller's file and line.
@@ -73,7 +81,7 @@ impl Logger {
 }
 
 fn write(py: Python<'_>, message: &str, level: log::Level) -> PyResult<()> {
-    if !IS_SERVED.load(Ordering::Relaxed) {
+    if !is_served() {
         return write_to_python(py, message, level);
     }
     if level > log::max_level() {
@@ -83,19 +91,69 @@ fn write(py: Python<'_>, message: &str, level: log::Level) -> PyResult<()> {
     let file: String = frame.getattr("f_code")?.getattr("co_filename")?.extract()?;
     let line: u32 = frame.getattr("f_lineno")?.extract()?;
     let file = file.rsplit('/').next().unwrap_or_default();
-    // In a worker this writes to a socket, which may block.
-    py.detach(|| {
-        log::logger().log(
-            &log::Record::builder()
-                .level(level)
-                .target("tritongw::python")
-                .file(Some(file))
-                .line(Some(line))
-                .args(format_args!("{message}"))
-                .build(),
-        );
-    });
+    let place = call_scope::place(py);
+    let request_id = place
+        .as_ref()
+        .map_or_else(String::new, |place| place.ids.joined());
+    let line = ModelLine {
+        level,
+        file,
+        line,
+        request_id: &request_id,
+        is_traceback: false,
+        message,
+    };
+    write_line(py, place.as_ref(), &line);
     Ok(())
+}
+
+fn write_line(py: Python<'_>, place: Option<&LogPlace>, line: &ModelLine<'_>) {
+    // In a worker this writes to a socket, which may block.
+    py.detach(|| line.write(place.map(|place| &*place.owner)));
+}
+
+/// Write a record of Python's ``logging`` to the server's log; nothing outside of a server.
+#[pyfunction]
+pub(crate) fn log_line(
+    py: Python<'_>,
+    level: i32,
+    file: &str,
+    line: u32,
+    message: &str,
+    has_traceback: bool,
+) {
+    let level = match level {
+        40.. => log::Level::Error,
+        30.. => log::Level::Warn,
+        20.. => log::Level::Info,
+        _ => log::Level::Debug,
+    };
+    if !is_served() || level > log::max_level() {
+        return;
+    }
+    let place = call_scope::place(py);
+    let request_id = place
+        .as_ref()
+        .map_or_else(String::new, |place| place.ids.joined());
+    let line = ModelLine {
+        level,
+        file,
+        line,
+        request_id: &request_id,
+        is_traceback: has_traceback,
+        message,
+    };
+    write_line(py, place.as_ref(), &line);
+}
+
+/// Write what failed and the traceback of an exception to the server's log; nothing outside of a
+/// server.
+#[pyfunction]
+pub(crate) fn log_failure(what: &str, error: &Bound<'_, PyAny>) {
+    let py = error.py();
+    let place = call_scope::place(py);
+    let error = PyErr::from_value(error.clone());
+    log_place::log_failure(py, place.as_ref(), what, Some(&error));
 }
 
 fn write_to_python(py: Python<'_>, message: &str, level: log::Level) -> PyResult<()> {

@@ -14,10 +14,12 @@ use tritongw_backend_python::host::{
     BatchReply, BatchSource, Execution, HostBatch, HostRequest, ModelCalls, ModelSource,
     ModelTraits,
 };
+use tritongw_engine::model_log::LogOwner;
 use tritongw_types::{Error, Result};
 
 use crate::call_scope;
 use crate::inbox::Inbox;
+use crate::log_place::{LogPlace, RequestIds};
 use crate::ready_probe::ReadyProbe;
 use crate::request::InferenceRequest;
 use crate::response::InferenceResponse;
@@ -27,7 +29,7 @@ const HOST_MODULE: &str = "tritongw._model_host";
 
 /// A loaded and initialised model.
 pub(crate) struct PythonModel {
-    instance_name: String,
+    owner: Arc<LogOwner>,
     is_decoupled: bool,
     // None outside of a server.
     calls: Option<Arc<dyn ModelCalls>>,
@@ -47,6 +49,7 @@ pub(crate) struct Call {
     reply: Arc<dyn BatchReply>,
     pub(crate) outlets: Vec<Arc<Outlet>>,
     execution: Execution,
+    ids: RequestIds,
 }
 
 impl Call {
@@ -68,11 +71,14 @@ impl PythonModel {
         calls: Arc<dyn ModelCalls>,
     ) -> Result<Self> {
         let host = host_module(py)?;
+        let owner = Arc::new(source.log_owner());
+        let place = LogPlace::of(&owner);
         let load = || -> PyResult<Self> {
             let order = order(py, source)?;
-            let loaded = without_calls(py, || host.call_method1("load", (order, is_sole)))?;
+            let load = || host.call_method1("load", (order, is_sole));
+            let loaded = without_calls(py, place.clone(), load)?;
             Ok(Self {
-                instance_name: source.instance_name.clone(),
+                owner: Arc::clone(&owner),
                 is_decoupled: source.is_decoupled,
                 calls: Some(calls),
                 execute: loaded.getattr("execute")?.unbind(),
@@ -83,7 +89,11 @@ impl PythonModel {
                 host: host.clone().unbind(),
             })
         };
-        load().map_err(|error| Error::internal(description(py, &host, error)))
+        load().map_err(|error| {
+            let what = format!("failed to load '{}':", source.instance_name);
+            place.log_failure(py, &what, Some(&error));
+            Error::internal(description(py, &host, error))
+        })
     }
 
     /// Makes a model of its `execute` alone, which is to be finalised by whoever loaded it.
@@ -98,8 +108,12 @@ impl PythonModel {
         is_yielding: bool,
         calls: Arc<dyn ModelCalls>,
     ) -> PyResult<Self> {
+        let owner = LogOwner {
+            instance: instance_name,
+            ..LogOwner::default()
+        };
         Ok(Self {
-            instance_name,
+            owner: Arc::new(owner),
             is_decoupled,
             calls: Some(calls),
             execute,
@@ -123,7 +137,7 @@ impl PythonModel {
     pub(crate) fn ready_probe(&self, py: Python<'_>) -> Option<ReadyProbe> {
         let is_ready = self.is_ready.as_ref()?;
         Some(ReadyProbe {
-            instance_name: self.instance_name.clone(),
+            owner: Arc::clone(&self.owner),
             is_ready: is_ready.clone_ref(py),
             event_loop: self.event_loop.as_ref().map(|each| each.clone_ref(py)),
             host: self.host.clone_ref(py),
@@ -137,8 +151,8 @@ impl PythonModel {
     pub(crate) fn execute(&self, py: Python<'_>, batch: HostBatch) -> Result<()> {
         let (requests, call) = self.begin(py, batch);
         let entered = match &self.calls {
-            Some(calls) => call_scope::enter(py, calls, call.batch()),
-            None => call_scope::forbid(py),
+            Some(calls) => call_scope::enter(py, calls, call.batch(), self.place(&call.ids)),
+            None => call_scope::forbid(py, self.place(&call.ids)),
         };
         let returned = requests
             .and_then(|requests| self.execute.bind(py).call1((requests,)))
@@ -173,9 +187,9 @@ impl PythonModel {
     }
 
     /// Notes that the running task executes a batch.
-    pub(crate) fn enter_task(&self, py: Python<'_>, batch: u64) -> PyResult<()> {
+    pub(crate) fn enter_task(&self, py: Python<'_>, call: &Call) -> PyResult<()> {
         match &self.calls {
-            Some(calls) => call_scope::enter_task(py, calls, batch),
+            Some(calls) => call_scope::enter_task(py, calls, call.batch(), self.place(&call.ids)),
             None => Ok(()),
         }
     }
@@ -187,10 +201,16 @@ impl PythonModel {
         batch: HostBatch,
     ) -> (PyResult<Bound<'py, PyList>>, Call) {
         let mut outlets = Vec::with_capacity(batch.requests.len());
+        let ids = RequestIds::of(&batch.requests);
         let requests = self.request_objects(py, batch.requests, &mut |index, requested_outputs| {
             let reply = Arc::clone(&batch.reply);
-            let outlet = Outlet::new(reply, index, self.is_decoupled, requested_outputs);
-            let outlet = Arc::new(outlet);
+            let outlet = Arc::new(Outlet::new(
+                reply,
+                index,
+                self.is_decoupled,
+                requested_outputs,
+                ids.clone(),
+            ));
             outlets.push(Arc::clone(&outlet));
             outlet
         });
@@ -198,6 +218,7 @@ impl PythonModel {
             reply: batch.reply,
             outlets,
             execution: batch.execution,
+            ids,
         };
         (requests, call)
     }
@@ -211,14 +232,15 @@ impl PythonModel {
             reply,
             outlets,
             execution,
+            ids,
         } = call;
         reply.note_compute_end();
         let sent = match returned {
             Ok(returned) => self
                 .send_returned(&returned, &outlets)
                 .and_then(|()| Ok(outlets.iter().try_for_each(|outlet| outlet.reschedule())?))
-                .map_err(|failure| self.described(returned.py(), failure)),
-            Err(error) => Err(Python::attach(|py| self.described(py, error.into()))),
+                .map_err(|failure| self.failed(returned.py(), failure, &ids)),
+            Err(error) => Err(Python::attach(|py| self.failed(py, error.into(), &ids))),
         };
         if sent.is_err() {
             // The batch's error answers them.
@@ -281,12 +303,31 @@ impl PythonModel {
             .try_for_each(|outlet| outlet.end_parts(py))
     }
 
-    fn described(&self, py: Python<'_>, failure: Failure) -> Error {
-        Error::internal(format!(
-            "Failed to process the request(s) for model '{}', message: {}",
-            self.instance_name,
-            self.describe_failure(py, failure)
-        ))
+    fn place(&self, ids: &RequestIds) -> LogPlace {
+        LogPlace {
+            owner: Arc::clone(&self.owner),
+            ids: ids.clone(),
+        }
+    }
+
+    /// Logs why an execution failed, and returns what its requests are answered with.
+    fn failed(&self, py: Python<'_>, failure: Failure, ids: &RequestIds) -> Error {
+        let host = self.host.bind(py);
+        let name = &self.owner.instance;
+        let what = format!("Failed to process the request(s) for model '{name}'");
+        let text = match failure {
+            Failure::Misuse(text) => {
+                let what = format!("{what}, message: {text}");
+                self.place(ids).log_failure(py, &what, None);
+                text
+            }
+            Failure::Raised(error) => {
+                let whole = format!("{what}:");
+                self.place(ids).log_failure(py, &whole, Some(&error));
+                description(py, host, error)
+            }
+        };
+        Error::internal(format!("{what}, message: {text}"))
     }
 
     /// Returns the result of a coroutine that a plain `execute` returned, and all else as it is.
@@ -326,7 +367,7 @@ impl PythonModel {
             return Err(Failure::Misuse(format!(
                 "Python model '{}' is using the decoupled mode and the execute function must \
                  return None.\n",
-                self.instance_name
+                self.owner.instance
             )));
         }
         let Ok(responses) = returned.cast::<PyList>() else {
@@ -370,25 +411,24 @@ impl PythonModel {
         Ok(())
     }
 
-    fn describe_failure(&self, py: Python<'_>, failure: Failure) -> String {
-        match failure {
-            Failure::Misuse(text) => text,
-            Failure::Raised(error) => description(py, self.host.bind(py), error),
-        }
-    }
-
     /// Calls `finalize`, if the model has it.
     pub(crate) fn finalize(&self, py: Python<'_>) {
-        if let Err(error) = without_calls(py, || self.finalize.bind(py).call0()) {
-            let text = self.describe_failure(py, Failure::Raised(error));
-            log::error!("failed to finalize '{}': {text}", self.instance_name);
+        let place = LogPlace::of(&self.owner);
+        let finalized = without_calls(py, place.clone(), || self.finalize.bind(py).call0());
+        if let Err(error) = finalized {
+            let what = format!("failed to finalize '{}':", self.owner.instance);
+            place.log_failure(py, &what, Some(&error));
         }
     }
 }
 
 /// Runs what must not call models.
-pub(crate) fn without_calls<T>(py: Python<'_>, run: impl FnOnce() -> PyResult<T>) -> PyResult<T> {
-    let entered = call_scope::forbid(py)?;
+pub(crate) fn without_calls<T>(
+    py: Python<'_>,
+    place: LogPlace,
+    run: impl FnOnce() -> PyResult<T>,
+) -> PyResult<T> {
+    let entered = call_scope::forbid(py, place)?;
     let result = run();
     call_scope::leave(py, entered)?;
     result
@@ -417,7 +457,15 @@ pub(crate) fn complete_config(py: Python<'_>, source: &ModelSource) -> Result<Op
         host.call_method1("complete_config", (order(py, source)?,))?
             .extract()
     };
-    complete().map_err(|error| Error::internal(description(py, &host, error)))
+    complete().map_err(|error| {
+        let what = format!(
+            "failed to complete the configuration of '{}':",
+            source.model_name
+        );
+        let place = LogPlace::of(&Arc::new(source.log_owner()));
+        place.log_failure(py, &what, Some(&error));
+        Error::internal(description(py, &host, error))
+    })
 }
 
 fn host_module(py: Python<'_>) -> Result<Bound<'_, PyModule>> {

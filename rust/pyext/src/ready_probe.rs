@@ -1,15 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Asks a model's `is_ready`, on a thread that is not the model's (Y007).
 
+use std::sync::Arc;
+
 use pyo3::prelude::*;
+use tritongw_engine::model_log::LogOwner;
 use tritongw_types::{Error, Result};
 
+use crate::log_place::LogPlace;
 use crate::model::{description, without_calls};
 use crate::thread_state;
 
 /// A model's `is_ready`, and where it is to run.
 pub(crate) struct ReadyProbe {
-    pub(crate) instance_name: String,
+    pub(crate) owner: Arc<LogOwner>,
     pub(crate) is_ready: Py<PyAny>,
     // Runs it where the model has one.
     pub(crate) event_loop: Option<Py<PyAny>>,
@@ -26,16 +30,17 @@ impl ReadyProbe {
         Python::attach(|py| {
             let host = self.host.bind(py);
             let arguments = (&self.is_ready, &self.event_loop);
-            let answer = without_calls(py, || host.call_method1("check_ready", arguments));
+            let ask = || host.call_method1("check_ready", arguments);
+            let answer = without_calls(py, LogPlace::of(&self.owner), ask);
             match answer.and_then(|answer| answer.extract()) {
                 Ok(true) => Ok(()),
                 Ok(false) => Err(Error::unavailable(format!(
                     "`is_ready` of '{}' returned False",
-                    self.instance_name
+                    self.owner.instance
                 ))),
                 Err(error) => Err(Error::unavailable(format!(
                     "`is_ready` of '{}' failed: {}",
-                    self.instance_name,
+                    self.owner.instance,
                     description(py, host, error)
                 ))),
             }

@@ -8,9 +8,11 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use tritongw_backend_python::host::{BatchReply, HostOutput, HostResponse, TraceParent};
 use tritongw_engine::ResponseFlags;
+use tritongw_engine::model_log::ModelLine;
 use tritongw_types::Error;
 
 use crate::error::{model_exception, to_exception};
+use crate::log_place::RequestIds;
 use crate::response::InferenceResponse;
 
 const FINAL: u32 = ResponseFlags::FINAL.0;
@@ -22,6 +24,8 @@ pub(crate) struct Outlet {
     index: usize,
     is_decoupled: bool,
     requested_outputs: Vec<String>,
+    // Of all requests of the batch.
+    ids: RequestIds,
     state: Mutex<State>,
 }
 
@@ -42,12 +46,14 @@ impl Outlet {
         index: usize,
         is_decoupled: bool,
         requested_outputs: Vec<String>,
+        ids: RequestIds,
     ) -> Self {
         Self {
             reply,
             index,
             is_decoupled,
             requested_outputs,
+            ids,
             state: Mutex::default(),
         }
     }
@@ -254,7 +260,16 @@ impl Drop for Outlet {
                 .send(self.index, Some(&response), ResponseFlags::FINAL)
         };
         if let Err(error) = sent {
-            log::error!("failed to end a request: {}", error.message());
+            let message = format!("failed to end a request: {}", error.message());
+            ModelLine {
+                level: log::Level::Error,
+                file: file!(),
+                line: line!(),
+                request_id: self.ids.one(self.index),
+                is_traceback: false,
+                message: &message,
+            }
+            .write(None);
         }
         self.reply.flush();
     }

@@ -208,7 +208,7 @@ fn complete_config(
         );
         Error::internal(message).with_source(source)
     };
-    let process = WorkerProcess::spawn(launch, &model.name).map_err(failed)?;
+    let process = WorkerProcess::spawn(launch, source.log_owner()).map_err(failed)?;
     let order = start_order(source, settings.limits.clone());
     process
         .control

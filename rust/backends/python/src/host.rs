@@ -14,6 +14,7 @@ use smallvec::SmallVec;
 use tritongw_cuda::DeviceMemory;
 use tritongw_engine::ResponseFlags;
 use tritongw_engine::backend::ReadyCheck;
+use tritongw_engine::model_log::LogOwner;
 use tritongw_types::{CorrelationId, DataType, Error, Parameter, Result, Shape};
 
 pub use self::calls::{
@@ -58,6 +59,17 @@ pub struct ModelSource {
     pub debugger: Option<String>,
     /// Calls to other models that may be under way at once (`thread-pool-size`, Y026).
     pub call_limit: u32,
+}
+
+impl ModelSource {
+    /// Returns whose the lines are that the model writes to the log.
+    pub fn log_owner(&self) -> LogOwner {
+        LogOwner {
+            model: self.model_name.clone(),
+            version: self.version,
+            instance: self.instance_name.clone(),
+        }
+    }
 }
 
 /// What a loaded model is, beyond a class with `execute`.

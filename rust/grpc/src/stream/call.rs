@@ -7,11 +7,12 @@ use http_body_util::BodyExt;
 use hyper::HeaderMap;
 use hyper::body::Incoming;
 use hyper::header::HeaderValue;
+use parking_lot::Mutex;
 use tritongw_engine::buffer::HeapAllocator;
 use tritongw_engine::header_forward::HeaderForward;
 use tritongw_engine::trace::{DoorActivities, DoorTrace, InferenceTrace};
-use tritongw_engine::{InferenceRequest, Model, Server};
-use tritongw_types::{Error, Result};
+use tritongw_engine::{InferenceRequest, Model, Server, log_prefix};
+use tritongw_types::{CName, Error, Result};
 
 use super::encode::{RequestNames, Response};
 use super::order::Ticket;
@@ -48,6 +49,8 @@ pub(crate) struct StreamCall {
     /// Where requests are told in the access log.
     access: Option<StreamAccess>,
     queue: Arc<StreamQueue>,
+    /// The id of the request that was read last.
+    last_id: Mutex<String>,
 }
 
 impl StreamCall {
@@ -70,9 +73,14 @@ impl StreamCall {
             encoding,
             access,
             queue: Arc::clone(&queue),
+            last_id: Mutex::default(),
         };
         let reader = task::spawn(async move {
             let result = guarded(call.read(body)).await;
+            let result = result.unwrap_or_else(|panicked| {
+                // Of the request that was read last.
+                Err(panicked.report(&log_prefix(&CName::new(&call.last_id.lock()))))
+            });
             call.queue.end_reading(result);
         });
         StreamWriter::new(queue, reader, shared, ends_on_error)
@@ -109,6 +117,7 @@ impl StreamCall {
     /// Takes one request; what is wrong with it is answered in the stream (P149).
     fn take(&self, message: &Bytes, trace: &mut DoorTrace) -> Result<(), Status> {
         let call = decode_infer_request(message).map_err(|_| Status::unreadable())?;
+        call.id.clone_into(&mut self.last_id.lock());
         let model = self.model(&call);
         let is_decoupled = model
             .as_ref()

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use log::kv::{Key, Value, VisitSource};
 use log::{Level, Record};
 use tritongw_engine::LogFormat;
+use tritongw_engine::model_log::{self, TRACEBACK_TARGET};
 
 use super::TABLE_TARGET;
 
@@ -34,9 +35,24 @@ impl LineFormat {
             LogFormat::Iso8601 => self.iso8601_prefix(record, now),
         };
         if record.target() == TABLE_TARGET {
-            format!("{prefix}\n{message}\n")
-        } else if self.is_escaping {
-            format!("{prefix}{}\n", quote(&message))
+            return format!("{prefix}\n{message}\n");
+        }
+        let whose = model_log::prefix(record);
+        if record.target() == TRACEBACK_TARGET {
+            let lines = message.lines().filter(|line| !line.is_empty());
+            return lines
+                .map(|line| self.text(&prefix, &format!("{whose}{line}")))
+                .collect();
+        }
+        match whose.is_empty() {
+            true => self.text(&prefix, &message),
+            false => self.text(&prefix, &format!("{whose}{message}")),
+        }
+    }
+
+    fn text(&self, prefix: &str, message: &str) -> String {
+        if self.is_escaping {
+            format!("{prefix}{}\n", quote(message))
         } else {
             format!("{prefix}{message}\n")
         }
@@ -258,6 +274,33 @@ mod tests {
             "message": "a \"b\"",
         });
         assert_eq!(object, expected);
+    }
+
+    #[test]
+    fn a_traceback_stands_on_lines_that_all_say_whose_it_is() {
+        let members = [("instance", "m_0"), ("request_id", "7")];
+        let message = "failed:\n  File \"model.py\"\nE1123 forged";
+        let args = format_args!("{message}");
+        let mut builder = Record::builder();
+        let record = builder.level(Level::Error).target(TRACEBACK_TARGET);
+        let record = record.key_values(&members).args(args).build();
+        let format = |format| LineFormat {
+            format,
+            is_escaping: true,
+            pid: 42,
+        };
+        let text = format(LogFormat::Iso8601).line(&record, UNIX_EPOCH);
+        let prefix = "1970-01-01T00:00:00Z E 42 unknown:0] \"[m_0] [request id: 7] ";
+        let expected = ["failed:", "  File \\\"model.py\\\"", "E1123 forged"]
+            .map(|line| format!("{prefix}{line}\"\n"));
+        assert_eq!(text, expected.concat());
+        let json = format(LogFormat::Json).line(&record, UNIX_EPOCH);
+        let object: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+        assert_eq!(object["message"], message);
+        assert_eq!(
+            (&object["instance"], &object["request_id"]),
+            (&"m_0".into(), &"7".into())
+        );
     }
 
     #[test]

@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use tritongw_config::ModelConfig;
 use tritongw_engine::batch::Batch;
 use tritongw_engine::clock::monotonic_ns;
+use tritongw_engine::model_log::join_request_ids;
 use tritongw_types::{Error, Result};
 
 use super::encode::{HeldInputs, write_batch};
@@ -221,6 +222,16 @@ impl Connection {
             .batches
             .values()
             .any(|entry| !entry.batch.is_done())
+    }
+
+    /// Returns the ids of the requests that the worker holds, as a line of the log tells them.
+    pub(crate) fn request_ids(&self) -> String {
+        let batches: Vec<_> = {
+            let underway = self.underway.lock();
+            let entries = underway.batches.values();
+            entries.map(|entry| entry.batch.request_ids()).collect()
+        };
+        join_request_ids(batches.iter().map(String::as_str))
     }
 
     /// Returns what the worker's model is.

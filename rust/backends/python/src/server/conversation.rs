@@ -11,22 +11,8 @@ use tritongw_types::{Error, Result};
 use super::connection::not_healthy;
 use super::process::WorkerProcess;
 use crate::host::MetricDesk;
-use crate::shared::control::{LogLine, ToServer, ToWorker};
+use crate::shared::control::{ToServer, ToWorker};
 use crate::shared::metric_message;
-
-/// Writes a worker's line as if it came from here, with the worker's file and line.
-pub(super) fn write_log(line: &LogLine) {
-    let level = log::Level::iter().find(|level| *level as usize == line.level);
-    log::logger().log(
-        &log::Record::builder()
-            .level(level.unwrap_or(log::Level::Info))
-            .target("tritongw::python")
-            .file(Some(&line.file))
-            .line(Some(line.line))
-            .args(format_args!("{}", line.message))
-            .build(),
-    );
-}
 
 /// What a supervisor waits for.
 #[derive(Debug)]
@@ -73,7 +59,7 @@ pub(crate) struct Conversation<'a> {
 }
 
 impl Conversation<'_> {
-    /// Waits for the answer to a start order; log lines before it are written.
+    /// Waits for the answer to a start order.
     ///
     /// # Errors
     /// What the worker says, or that it says nothing.
@@ -81,7 +67,6 @@ impl Conversation<'_> {
         let deadline = Deadline::after(timeout);
         loop {
             match self.next(Some(deadline)) {
-                Ok(Event::Message(ToServer::Log(line))) => write_log(&line),
                 Ok(Event::Served) => {}
                 Ok(Event::Message(ToServer::Failed { message })) => {
                     return Err(Error::internal(message));
@@ -103,8 +88,8 @@ impl Conversation<'_> {
         }
     }
 
-    /// Waits for what happens next, and does what the worker asks of metrics meanwhile; what a
-    /// worker said before it ended comes before its end.
+    /// Waits for what happens next; meanwhile writes what the worker has for the log, and does what
+    /// it asks of metrics. What a worker said before it ended comes before its end.
     pub(super) fn next(&self, deadline: Option<Deadline>) -> std::io::Result<Event> {
         match self.next_event(deadline)? {
             Event::Message(ToServer::Metric { token, request }) => {
@@ -113,6 +98,10 @@ impl Conversation<'_> {
                     let answer = ToWorker::Metric { token, answer };
                     self.process.control.try_send(&answer)?;
                 }
+                Ok(Event::Served)
+            }
+            Event::Message(ToServer::Log(line)) => {
+                self.process.log.write(&line);
                 Ok(Event::Served)
             }
             event => Ok(event),
@@ -129,8 +118,17 @@ impl Conversation<'_> {
             self.stop
                 .map(|stop| PollFd::from_borrowed_fd(stop, PollFlags::IN)),
         );
-        if poll(&mut fds, deadline.map(Deadline::remaining))? == 0 {
-            return Ok(Event::Timeout);
+        let timeout = deadline.map(Deadline::remaining);
+        let log_due = self.process.log.report_due();
+        let wait = timeout.into_iter().chain(log_due).min();
+        if poll(&mut fds, wait)? == 0 {
+            self.process.log.report_if_due();
+            let is_over = deadline.is_some_and(Deadline::is_over);
+            return Ok(if is_over {
+                Event::Timeout
+            } else {
+                Event::Served
+            });
         }
         if fds.get(2).is_some_and(|stop| !stop.revents().is_empty()) {
             return Ok(Event::Stop);

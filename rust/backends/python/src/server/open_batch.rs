@@ -8,6 +8,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tritongw_engine::batch::{Batch, ExecutionPermit, Requests};
 use tritongw_engine::clock::monotonic_ns;
+use tritongw_engine::model_log::join_request_ids;
 use tritongw_engine::trace::InferenceTrace;
 use tritongw_engine::{
     CallOrigin, ComputeTimings, InferenceRequest, InferenceResponse, Responder, ResponseFlags,
@@ -233,6 +234,13 @@ impl OpenBatch {
         let request = state.requests.get(index).and_then(Option::as_ref);
         let open = request.map(|request| request.responder());
         open.or_else(|| state.rescheduled.get(&index)).cloned()
+    }
+
+    /// Returns the ids of the requests that are open, as a line of the log tells them.
+    pub(crate) fn request_ids(&self) -> String {
+        let state = self.state.lock();
+        let open = state.requests.iter().flatten();
+        join_request_ids(open.map(|request| request.id().as_str()))
     }
 
     /// Returns by whom a call that the execution makes is made; see [`CallOrigin::new`].

@@ -10,9 +10,11 @@ use std::thread::JoinHandle;
 
 use rustix::event::{PollFd, PollFlags};
 use rustix::process::{Pid, PidfdFlags, Signal};
+use tritongw_engine::model_log::LogOwner;
 
 use super::conversation::poll;
 use super::environment::WorkerLaunch;
+use super::worker_log::WorkerLog;
 use super::worker_output::OutputPipes;
 use crate::shared::control::ControlSocket;
 
@@ -27,22 +29,24 @@ pub(crate) struct WorkerProcess {
     output: Option<JoinHandle<()>>,
     /// The control socket's end of the server.
     pub(crate) control: Arc<ControlSocket>,
+    /// Takes what the worker has for the log.
+    pub(super) log: WorkerLog,
 }
 
 impl WorkerProcess {
-    /// Starts a worker. `label` is its last argument, so that a list of processes tells whose it
-    /// is; what it writes is logged under that name.
+    /// Starts a worker. Its last argument is the instance's name, so that a list of processes tells
+    /// whose it is; what it writes is logged as the `owner`'s.
     ///
     /// The worker leads a process group of its own, to which the processes that it starts belong.
     ///
     /// # Errors
     /// If the command cannot be run.
-    pub(crate) fn spawn(launch: &WorkerLaunch, label: &str) -> io::Result<Self> {
+    pub(crate) fn spawn(launch: &WorkerLaunch, owner: LogOwner) -> io::Result<Self> {
         let (control, theirs) = ControlSocket::pair()?;
-        let (output, stdout, stderr) = OutputPipes::new(label)?;
+        let (output, stdout, stderr) = OutputPipes::new(owner.clone())?;
         let mut child = launch
             .command()?
-            .arg(label)
+            .arg(&owner.instance)
             // The one descriptor beside its output that a worker inherits; it puts /dev/null in
             // its place.
             .stdin(theirs.into_fd())
@@ -67,6 +71,7 @@ impl WorkerProcess {
             status: None,
             output: None,
             control: Arc::new(control),
+            log: WorkerLog::new(owner),
         };
         process.output = Some(output.drain(pidfd)?);
         Ok(process)

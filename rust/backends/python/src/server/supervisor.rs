@@ -23,7 +23,7 @@ use tritongw_types::{Error, Result};
 
 use super::call_desk::CallDesk;
 use super::connection::{Connection, not_healthy};
-use super::conversation::{Conversation, Deadline, Event, poll, write_log};
+use super::conversation::{Conversation, Deadline, Event, poll};
 use super::cores::CoreShare;
 use super::environment::WorkerLaunch;
 use super::input_slab::InputSlab;
@@ -73,6 +73,13 @@ struct Worker {
     receiver: JoinHandle<()>,
     metrics: MetricDesk,
     started_ns: u64,
+}
+
+impl Worker {
+    /// Logs what befalls the worker, with the ids of the requests that it holds.
+    fn report(&self, what: &str) {
+        self.process.log.error(&self.connection.request_ids(), what);
+    }
 }
 
 /// Why watching a worker ended.
@@ -144,7 +151,7 @@ impl Supervisor {
         };
         let channel = ServerChannel::new(self.settings.slab_size)
             .map_err(|source| failed("make shared memory for", source))?;
-        let process = WorkerProcess::spawn(&self.launch, &self.instance_name)
+        let process = WorkerProcess::spawn(&self.launch, self.source.log_owner())
             .map_err(|source| failed("start", source))?;
         let fds = channel.worker_fds(self.input_slab.memory());
         let mut limits = self.settings.limits.clone();
@@ -245,7 +252,8 @@ impl Supervisor {
                 Ok(Event::Exit) => return Outcome::Died,
                 Ok(Event::Timeout | Event::Served) => {}
                 Err(error) => {
-                    log::error!("killing the worker of '{}': {error}", self.instance_name);
+                    let text = format!("killing the worker of '{}': {error}", self.instance_name);
+                    worker.report(&text);
                     worker.process.kill();
                     return Outcome::Died;
                 }
@@ -278,7 +286,7 @@ impl Supervisor {
             "Execution on '{}' took longer than its limit of {timeout:?}; its process is killed.",
             self.instance_name
         ));
-        log::error!("{}", error.message());
+        worker.report(error.message());
         worker.process.kill();
         self.control.set_availability(Availability::Restarting);
         if let Some(batch) = worker.connection.batch(batch) {
@@ -306,13 +314,13 @@ impl Supervisor {
                 batch,
                 index,
             } => self.tell_when_room(worker, token, batch, index),
-            ToServer::Log(line) => write_log(&line),
             ToServer::Ready { reason } => {
                 self.readiness.answer(reason);
             }
             ToServer::Started { .. }
             | ToServer::Failed { .. }
             | ToServer::Completed { .. }
+            | ToServer::Log(_)
             | ToServer::Metric { .. } => {
                 log::warn!("the worker of '{}' speaks out of turn", self.instance_name);
             }
@@ -363,11 +371,15 @@ impl Supervisor {
         if receiver.join().is_err() {
             log::error!("the receiver of '{}' panicked", self.instance_name);
         }
+        // All that it answered is taken by now.
+        let held = connection.request_ids();
         connection.close();
-        match status {
-            Ok(status) => log::error!("the worker of '{}' ended: {status}", self.instance_name),
-            Err(error) => log::error!("the worker of '{}' ended: {error}", self.instance_name),
-        }
+        let how = match status {
+            Ok(status) => status.to_string(),
+            Err(error) => error.to_string(),
+        };
+        let text = format!("the worker of '{}' ended: {how}", self.instance_name);
+        process.log.error(&held, &text);
         metrics
     }
 
@@ -403,10 +415,10 @@ impl Supervisor {
     fn shut_down(&self, worker: Worker) {
         self.take_out_of_service();
         if worker.connection.is_busy() {
-            log::warn!(
-                "killing the worker of '{}': it still executes",
-                self.instance_name
-            );
+            let name = &self.instance_name;
+            worker.report(&format!(
+                "killing the worker of '{name}': it still executes"
+            ));
             worker.process.kill();
         }
         worker.connection.stop_worker();
@@ -422,10 +434,10 @@ impl Supervisor {
                 Ok(Event::Served) => {}
                 Ok(Event::Exit) => break,
                 Ok(Event::Timeout | Event::Stop) | Err(_) => {
-                    log::warn!(
-                        "killing the worker of '{}': it does not leave",
-                        self.instance_name
-                    );
+                    let name = &self.instance_name;
+                    worker.report(&format!(
+                        "killing the worker of '{name}': it does not leave"
+                    ));
                     worker.process.kill();
                     break;
                 }

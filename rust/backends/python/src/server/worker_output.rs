@@ -3,8 +3,8 @@
 //!
 //! Two pipes and one thread for each worker. **Invariants:** memory is constant, whatever a worker
 //! writes; a worker waits only for the server's log, never for its own limit; every record is one
-//! piece of one line and begins with the instance's name, so that no model can write a line that
-//! looks like the server's.
+//! piece of one line and says whose it is, so that no model can write a line that looks like the
+//! server's.
 
 use std::io::{self, PipeReader, Read};
 use std::os::fd::{AsFd, OwnedFd};
@@ -16,14 +16,13 @@ use std::time::Duration;
 use log::Level;
 use rustix::event::{PollFd, PollFlags};
 use tritongw_engine::clock::monotonic_ns;
+use tritongw_engine::model_log::{LogOwner, ModelLine};
 
 use super::conversation::poll;
+use super::line_budget::{LineBudget, MAX_LINES};
 
 /// A longer line becomes several records.
 const MAX_LINE_SIZE: usize = 8 << 10;
-/// Lines of both streams that are logged of what is written within [`WINDOW_NS`].
-const MAX_LINES: u64 = 1_000;
-const WINDOW_NS: u64 = 1_000_000_000;
 /// What is read at a time.
 const READ_SIZE: usize = 64 << 10;
 /// Reads after the end of the process: enough for two pipes of the largest size. Whoever it has
@@ -32,7 +31,7 @@ const MAX_LAST_READS: usize = 32;
 
 /// The pipes of a worker that does not run yet.
 pub(super) struct OutputPipes {
-    instance: String,
+    owner: LogOwner,
     streams: Vec<Stream>,
 }
 
@@ -41,11 +40,11 @@ impl OutputPipes {
     ///
     /// # Errors
     /// If there is no descriptor left.
-    pub(super) fn new(instance: &str) -> io::Result<(Self, Stdio, Stdio)> {
+    pub(super) fn new(owner: LogOwner) -> io::Result<(Self, Stdio, Stdio)> {
         let (output, stdout) = io::pipe()?;
         let (error, stderr) = io::pipe()?;
         let pipes = Self {
-            instance: instance.to_owned(),
+            owner,
             streams: vec![
                 Stream::new(output, "stdout", Level::Info),
                 Stream::new(error, "stderr", Level::Warn),
@@ -62,11 +61,11 @@ impl OutputPipes {
         std::thread::Builder::new()
             .name("py-output".to_owned())
             .spawn(move || {
-                let mut log = OutputLog::new(self.instance);
+                let mut log = OutputLog::new(self.owner);
                 if let Err(error) = drain(self.streams, &pidfd, &mut log) {
-                    log.warn(format_args!("failed to read what it writes: {error}"));
+                    log.warn(&format!("failed to read what it writes: {error}"));
                 }
-                log.report();
+                log.report_last();
             })
     }
 }
@@ -83,7 +82,7 @@ fn drain(mut streams: Vec<Stream>, pidfd: &OwnedFd, log: &mut OutputLog) -> io::
             Some(_) => Some(Duration::ZERO),
             None => {
                 fds.push(PollFd::from_borrowed_fd(pidfd.as_fd(), PollFlags::IN));
-                log.report_due(monotonic_ns())
+                log.budget.due(monotonic_ns())
             }
         };
         let n_ready = poll(&mut fds, timeout)?;
@@ -98,7 +97,7 @@ fn drain(mut streams: Vec<Stream>, pidfd: &OwnedFd, log: &mut OutputLog) -> io::
             stream.read(&mut buffer, log)?;
         }
         streams.retain(|stream| !stream.is_closed);
-        log.report_if_due(monotonic_ns());
+        log.report_if_due();
     }
     streams.iter_mut().for_each(|stream| stream.end_line(log));
     Ok(())
@@ -177,116 +176,83 @@ impl Stream {
 
 /// Writes lines to the log, and counts those that are too many.
 struct OutputLog {
-    instance: String,
-    window_start_ns: u64,
-    n_logged: u64,
-    n_dropped: u64,
+    owner: LogOwner,
+    budget: LineBudget,
 }
 
 impl OutputLog {
-    fn new(instance: String) -> Self {
+    fn new(owner: LogOwner) -> Self {
         Self {
-            instance,
-            window_start_ns: monotonic_ns(),
-            n_logged: 0,
-            n_dropped: 0,
+            owner,
+            budget: LineBudget::new(),
         }
     }
 
     fn write(&mut self, stream: &'static str, level: Level, line: &[u8]) {
-        if self.admit(monotonic_ns()) {
-            let text = String::from_utf8_lossy(line);
-            self.log(stream, level, format_args!("{text}"));
+        self.report_if_due();
+        if self.budget.admit(monotonic_ns()) {
+            self.log(stream, level, &String::from_utf8_lossy(line));
         }
     }
 
-    /// Returns whether a line of this moment is logged.
-    fn admit(&mut self, now_ns: u64) -> bool {
-        self.report_if_due(now_ns);
-        if now_ns >= self.window_end_ns() {
-            self.window_start_ns = now_ns;
-            self.n_logged = 0;
-        }
-        let is_admitted = self.n_logged < MAX_LINES;
-        if is_admitted {
-            self.n_logged += 1;
-        } else {
-            self.n_dropped += 1;
-        }
-        is_admitted
+    fn report_if_due(&mut self) {
+        let dropped = self.budget.take_due(monotonic_ns());
+        self.report(dropped);
     }
 
-    fn window_end_ns(&self) -> u64 {
-        self.window_start_ns.saturating_add(WINDOW_NS)
+    /// Says how many lines were dropped since it was last said: at the end.
+    fn report_last(&mut self) {
+        let dropped = self.budget.take_dropped();
+        self.report(dropped);
     }
 
-    /// Returns when to say how many lines were dropped, if any were.
-    fn report_due(&self, now_ns: u64) -> Option<Duration> {
-        let wait_ns = self.window_end_ns().saturating_sub(now_ns);
-        (self.n_dropped > 0).then(|| Duration::from_nanos(wait_ns))
-    }
-
-    fn report_if_due(&mut self, now_ns: u64) {
-        if self.report_due(now_ns) == Some(Duration::ZERO) {
-            self.report();
-        }
-    }
-
-    fn report(&mut self) {
-        let n_dropped = std::mem::take(&mut self.n_dropped);
-        if n_dropped > 0 {
-            self.warn(format_args!(
+    fn report(&self, dropped: Option<u64>) {
+        if let Some(n_dropped) = dropped {
+            self.warn(&format!(
                 "dropped {n_dropped} lines of output: more than {MAX_LINES} within a second"
             ));
         }
     }
 
-    fn warn(&self, text: std::fmt::Arguments<'_>) {
-        self.log("worker_output.rs", Level::Warn, text);
+    fn warn(&self, message: &str) {
+        self.log("worker_output.rs", Level::Warn, message);
     }
 
-    fn log(&self, file: &str, level: Level, text: std::fmt::Arguments<'_>) {
-        log::logger().log(
-            &log::Record::builder()
-                .level(level)
-                .target("tritongw::python")
-                .file(Some(file))
-                .args(format_args!("[{}] {text}", self.instance))
-                .build(),
-        );
+    fn log(&self, file: &str, level: Level, message: &str) {
+        ModelLine {
+            level,
+            file,
+            line: 0,
+            request_id: "",
+            is_traceback: false,
+            message,
+        }
+        .write(Some(&self.owner));
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{MAX_LINE_SIZE, MAX_LINES, OutputLog, OutputPipes, WINDOW_NS};
+    use tritongw_engine::model_log::LogOwner;
 
-    #[test]
-    fn lines_beyond_the_limit_are_counted_until_the_next_window() {
-        let mut log = OutputLog::new("model_0".to_owned());
-        let now = log.window_start_ns;
-        assert!((0..MAX_LINES).all(|_| log.admit(now)));
-        assert!((0..5).all(|_| !log.admit(now + WINDOW_NS - 1)));
-        assert_eq!(log.n_dropped, 5);
-        assert!(log.report_due(now).is_some());
-        assert!(log.admit(now + WINDOW_NS));
-        assert_eq!((log.n_dropped, log.n_logged), (0, 1));
-        assert_eq!(log.report_due(now), None);
-    }
+    use super::{MAX_LINE_SIZE, OutputLog, OutputPipes};
 
     #[test]
     fn a_line_without_end_takes_no_more_room_and_no_character_is_cut() {
-        let (mut pipes, ..) = OutputPipes::new("model_0").expect("pipes");
-        let mut log = OutputLog::new("model_0".to_owned());
+        let (mut pipes, ..) = OutputPipes::new(LogOwner::default()).expect("pipes");
+        let mut log = OutputLog::new(LogOwner::default());
         let stream = &mut pipes.streams[0];
         stream.take("x".repeat(MAX_LINE_SIZE - 1).as_bytes(), &mut log);
-        assert_eq!(log.n_logged, 0);
+        assert_eq!(log.budget.n_logged(), 0);
         stream.take("ü".as_bytes(), &mut log);
-        assert_eq!((stream.line.as_slice(), log.n_logged), ("ü".as_bytes(), 1));
+        assert_eq!(
+            (stream.line.as_slice(), log.budget.n_logged()),
+            ("ü".as_bytes(), 1)
+        );
         stream.take(&[0xff; 10 * MAX_LINE_SIZE], &mut log);
-        assert_eq!(log.n_logged, 11);
+        assert_eq!(log.budget.n_logged(), 11);
         stream.take(b"\r\n\n", &mut log);
-        assert_eq!((stream.line.len(), log.n_logged), (0, 12));
+        assert_eq!((stream.line.len(), log.budget.n_logged()), (0, 12));
         assert_eq!(stream.line.capacity(), MAX_LINE_SIZE);
     }
 }

@@ -21,7 +21,7 @@ use super::metric_message::{MetricAnswer, MetricRequest};
 use crate::host::{ModelSource, ModelTraits};
 
 /// Changes with every change of frames or messages: a worker may come from another installation.
-pub(crate) const PROTOCOL_VERSION: u32 = 8;
+pub(crate) const PROTOCOL_VERSION: u32 = 9;
 
 /// Longest message that travels in the packet itself; the kernel takes some 200 KiB.
 const PACKET_LIMIT: usize = 64 * 1024;
@@ -85,6 +85,10 @@ pub(crate) struct LogLine {
     pub(crate) file: String,
     pub(crate) line: u32,
     pub(crate) message: String,
+    /// The requests it is about, if that is known; else empty.
+    pub(crate) request_id: String,
+    /// Whether the message has lines of its own.
+    pub(crate) is_traceback: bool,
 }
 
 /// What a packet holds.

@@ -3,9 +3,11 @@ use std::collections::HashMap;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, OnceLock};
 
+use log::kv::Value;
 use parking_lot::Mutex;
 use rustix::process::Signal;
 use tritongw_engine::backend::ReadyCheck;
+use tritongw_engine::model_log::TRACEBACK_TARGET;
 
 use super::metrics::MetricQuestions;
 use crate::host::ReadyThread;
@@ -152,11 +154,17 @@ impl log::Log for LinkLog {
         if !self.enabled(record.metadata()) {
             return;
         }
+        let values = record.key_values();
+        let text = |value: Value<'_>| value.to_string();
         let line = LogLine {
             level: record.level() as usize,
             file: record.file().unwrap_or_default().to_owned(),
             line: record.line().unwrap_or_default(),
             message: record.args().to_string(),
+            request_id: values
+                .get("request_id".into())
+                .map_or_else(String::new, text),
+            is_traceback: record.target() == TRACEBACK_TARGET,
         };
         // A line that cannot be sent has nowhere else to go.
         let _ = self.0.tell(&ToServer::Log(line));
