@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.repository import PythonModel
+from support.repository import PythonModel, copy_examples
 from support.servers import Server, ServerStarter
 from support.wire import tensor
 
@@ -315,3 +315,30 @@ def test_a_model_that_was_warmed_up_serves(models: Models) -> None:
     answer = models.server.http.infer("file", [tensor("IN", "FP32", [2], [3, 4])])
     assert answer.status == 200
     assert models.executed("file")[-1] == [{"IN": [[2], [3.0, 4.0]]}]
+
+
+@pytest.mark.ours("the wheel of Triton 2.51 has no such backends, and no Python in its process")
+@pytest.mark.parametrize("name", ["mlp", "identity", "in_process"])
+def test_every_backend_is_warmed_up(starter: ServerStarter, tmp_path: Path, name: str) -> None:
+    repository = tmp_path / "models"
+    if name == "in_process":
+        parameters = {"record": str(tmp_path / "record"), "failure": ""}
+        parameters["TRITONGW_PYTHON_HOST"] = "in_process"
+        inputs = {"IN": "TYPE_FP32 [ 2 ]"}
+        model = PythonModel("recorder", inputs, OUTPUTS, BATCHED, parameters=parameters)
+        model.write(repository / name)
+    else:
+        copy_examples(repository, [name])
+    tensor_name, dims = {"mlp": ("INPUT", 784), "identity": ("INPUT0", 3), "in_process": ("IN", 2)}[
+        name
+    ]
+    random = data("random_data: true", dims=f"[ {dims} ]", name=tensor_name)
+    with (repository / name / "config.pbtxt").open("a") as config:
+        config.write(sample(random, batch_size=4, more="count: 3"))
+    with starter.prepare(f"warmup-{name}", repository) as process:
+        answer = Server(process, is_oracle=False).http.get(f"/v2/models/{name}/stats")
+        statistics = answer.json["model_stats"][0]
+        instances = statistics["execution_count"] // 3
+        assert instances >= 1
+        assert statistics["inference_count"] == 12 * instances
+        assert [each["batch_size"] for each in statistics["batch_stats"]] == [4]
