@@ -18,7 +18,7 @@ use crate::server::environment::{Environments, WorkerLaunch};
 use crate::server::in_process::InProcessModel;
 use crate::server::model::{WorkerModel, WorkerModelArgs};
 use crate::server::process::WorkerProcess;
-use crate::server::supervisor::start_order;
+use crate::server::worker_start::start_order;
 use crate::settings::{
     DEFAULT_CALL_LIMIT, HostKind, WorkerSettings, call_limit, debugger, slab_size,
 };

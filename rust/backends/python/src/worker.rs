@@ -8,12 +8,14 @@
 //! [`BatchSource`](crate::host::BatchSource) of its event loop.
 //! **Invariant:** when the server is gone the process ends at once, whatever the model does.
 
+mod call_handle;
 mod calls;
 mod fetched;
 mod link;
 mod metrics;
 mod outbox;
 mod output_slab;
+mod reply_reader;
 mod session;
 
 pub use session::{Assignment, ConfigSession, WorkerSession, connect};

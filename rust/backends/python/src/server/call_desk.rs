@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The server's end of a worker's calls to other models: sends them on, and their responses back.
 //!
-//! **Invariant:** nothing in here waits. A response that finds no room in the ring is kept, and how
-//! many there may be is bounded by what called models are told of their caller's room.
+//! **Invariant:** nothing in here waits. A response that finds no room in the ring is kept
+//! (`reply_ring.rs`), and how many there may be is bounded by what called models are told of their
+//! caller's room.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
@@ -21,12 +22,13 @@ use tritongw_types::{Error, Parameter, ParameterValue, Result};
 use super::call_request::{CallSpec, carry_out, make_request, not_sent};
 use super::call_room::{CallRoom, IGNORED};
 use super::input_slab::InputSlab;
+use super::reply_ring::ReplyRing;
 use super::slab_allocator::SlabAllocator;
 use crate::shared::call_message::ControlOrder;
 use crate::shared::channel::{INLINE_LIMIT, PAYLOAD_LIMIT, ReplyChannel};
 use crate::shared::descriptor::{Descriptor, FrameKind};
 use crate::shared::message::{SlabRange, TensorSource, write_response, write_tensor};
-use crate::shared::ring::{Producer, RingError};
+use crate::shared::ring::Producer;
 use crate::shared::wake::Waker;
 use crate::shared::wire::Writer;
 
@@ -52,14 +54,6 @@ pub(crate) struct CallDesk {
     calls: Mutex<Calls>,
 }
 
-struct ReplyRing {
-    replies: Producer,
-    channel: ReplyChannel,
-    // In their order, before everything that comes.
-    kept: VecDeque<(Descriptor, Vec<u8>)>,
-    scratch: Vec<u8>,
-}
-
 #[derive(Default)]
 struct Calls {
     open: HashMap<u64, Arc<CallSink>>,
@@ -77,12 +71,7 @@ impl CallDesk {
         waker: Waker,
         channel: ReplyChannel,
     ) -> Arc<Self> {
-        let ring = ReplyRing {
-            replies,
-            channel,
-            kept: VecDeque::new(),
-            scratch: Vec::new(),
-        };
+        let ring = ReplyRing::new(replies, channel);
         Arc::new(Self {
             instance_name,
             caller,
@@ -218,7 +207,7 @@ impl CallDesk {
 
     /// Sends a response of a called model.
     fn reply(&self, id: u64, index: u32, response: InferenceResponse, flags: ResponseFlags) {
-        let mut payload = std::mem::take(&mut self.ring.lock().scratch);
+        let mut payload = self.ring.lock().take_scratch();
         let mut held = HeldOutputs::new();
         let error = response.error().cloned();
         let written = match error {
@@ -333,7 +322,7 @@ impl CallDesk {
     }
 
     fn wake(&self, ring: &ReplyRing) {
-        if ring.replies.take_sleeping() {
+        if ring.take_sleeping() {
             self.waker.wake();
         }
     }
@@ -344,47 +333,6 @@ impl std::fmt::Debug for CallDesk {
         f.debug_struct("CallDesk")
             .field("instance_name", &self.instance_name)
             .finish_non_exhaustive()
-    }
-}
-
-impl ReplyRing {
-    fn send(&mut self, descriptor: Descriptor, payload: Vec<u8>) {
-        if !self.kept.is_empty() {
-            self.kept.push_back((descriptor, payload));
-            return;
-        }
-        if self.push(descriptor, &payload) {
-            self.scratch = payload;
-            return;
-        }
-        self.kept.push_back((descriptor, payload));
-        self.send_kept();
-    }
-
-    fn send_kept(&mut self) {
-        while let Some((descriptor, payload)) = self.kept.pop_front() {
-            if self.push(descriptor, &payload) {
-                continue;
-            }
-            self.channel.set_held_up(true);
-            // The worker may have made room before it could see that.
-            if !self.push(descriptor, &payload) {
-                self.kept.push_front((descriptor, payload));
-                return;
-            }
-        }
-        self.channel.set_held_up(false);
-    }
-
-    fn push(&mut self, descriptor: Descriptor, payload: &[u8]) -> bool {
-        match self.replies.push(descriptor, payload) {
-            Ok(()) => true,
-            Err(RingError::Full) => false,
-            Err(error) => {
-                log::error!("failed to send a response of a called model: {error}");
-                true
-            }
-        }
     }
 }
 

@@ -6,37 +6,28 @@
 //! with each worker. **Invariant:** when a worker dies its instance first stops taking work, then
 //! every request it held is answered.
 
-use std::cell::Cell;
 use std::os::fd::AsFd;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use rustix::event::{PollFd, PollFlags};
 use tritongw_engine::backend::{Availability, InstanceControl};
-use tritongw_engine::clock::monotonic_ns;
 use tritongw_engine::{MetricRegistry, ModelCaller};
 use tritongw_types::{Error, Result};
 
-use super::call_desk::CallDesk;
-use super::connection::{Connection, not_healthy};
+use super::connection::Connection;
 use super::conversation::{Conversation, Deadline, Event, poll};
 use super::cores::CoreShare;
 use super::environment::WorkerLaunch;
 use super::input_slab::InputSlab;
 use super::open_batch::ComputeSpan;
-use super::outputs::OutputSlab;
-use super::process::WorkerProcess;
 use super::ready_desk::ReadyDesk;
-use super::receiver::Receiver;
+use super::worker_start::Worker;
 use crate::host::{MetricDesk, ModelSource, ModelTraits};
 use crate::settings::WorkerSettings;
-use crate::shared::channel::ServerChannel;
-use crate::shared::control::{PROTOCOL_VERSION, StartOrder, ToServer, ToWorker};
-use crate::shared::limits::WorkerLimits;
+use crate::shared::control::{ToServer, ToWorker};
 use crate::shared::wake::Sleeper;
 
 /// Wait before the first restart; doubled for each worker that did not live long.
@@ -65,21 +56,6 @@ pub(crate) struct Supervisor {
     pub(crate) caller: ModelCaller,
     /// Wakes when the instance is to stop.
     pub(crate) stop: Sleeper,
-}
-
-struct Worker {
-    process: WorkerProcess,
-    connection: Arc<Connection>,
-    receiver: JoinHandle<()>,
-    metrics: MetricDesk,
-    started_ns: u64,
-}
-
-impl Worker {
-    /// Logs what befalls the worker, with the ids of the requests that it holds.
-    fn report(&self, what: &str) {
-        self.process.log.error(&self.connection.request_ids(), what);
-    }
 }
 
 /// Why watching a worker ended.
@@ -115,7 +91,7 @@ impl Supervisor {
                 return;
             }
             self.control.set_availability(Availability::Restarting);
-            if life(&worker) >= SOUND_LIFE {
+            if worker.life() >= SOUND_LIFE {
                 delay = self.first_delay();
             }
             // Held until the next worker is up, and its model holds them: a counter goes on.
@@ -142,96 +118,6 @@ impl Supervisor {
     fn take_out_of_service(&self) {
         *self.current.lock() = None;
         self.readiness.close();
-    }
-
-    fn start(&self) -> Result<Worker> {
-        let failed = |what: &str, source: std::io::Error| {
-            let message = format!("failed to {what} the worker of '{}'", self.instance_name);
-            Error::internal(format!("{message}: {source}")).with_source(source)
-        };
-        let channel = ServerChannel::new(self.settings.slab_size)
-            .map_err(|source| failed("make shared memory for", source))?;
-        let process = WorkerProcess::spawn(&self.launch, self.source.log_owner())
-            .map_err(|source| failed("start", source))?;
-        let fds = channel.worker_fds(self.input_slab.memory());
-        let mut limits = self.settings.limits.clone();
-        if let Some(share) = &self.cores {
-            limits.cores = share.cores().to_owned();
-        }
-        let order = ToWorker::Serve(start_order(self.source.clone(), limits));
-        process
-            .control
-            .send(&order, &fds)
-            .map_err(|source| failed("speak to", source))?;
-        let metrics = MetricDesk::new(Arc::clone(&self.metrics));
-        let answer = Conversation {
-            process: &process,
-            stop: Some(self.stop.as_fd()),
-            metrics: &metrics,
-        }
-        .answer(&self.instance_name, self.settings.start_timeout)?;
-        let ToServer::Started { traits } = answer else {
-            return Err(not_healthy(&self.instance_name));
-        };
-        self.connect(process, channel, traits, metrics)
-            .map_err(|source| failed("connect", source))
-    }
-
-    fn connect(
-        &self,
-        process: WorkerProcess,
-        channel: ServerChannel,
-        traits: ModelTraits,
-        metrics: MetricDesk,
-    ) -> std::io::Result<Worker> {
-        let connection = Arc::new(Connection::new(
-            Arc::clone(&self.instance_name),
-            traits,
-            channel.requests,
-            channel.request_waker,
-            channel.response_waker,
-        ));
-        if self.settings.execution_timeout.is_some() {
-            connection.watch_executions();
-        }
-        let calls = CallDesk::new(
-            Arc::clone(&self.instance_name),
-            self.caller.clone(),
-            Arc::clone(&self.input_slab),
-            channel.replies,
-            channel.reply_waker,
-            channel.reply_channel,
-        );
-        let receiver = Receiver {
-            connection: Arc::clone(&connection),
-            calls: Arc::clone(&calls),
-            responses: channel.responses,
-            sleeper: channel.response_sleeper,
-            outputs: OutputSlab::new(channel.output_slab, channel.release_flags),
-            inputs: Arc::clone(&self.input_slab),
-            free_ns: Cell::new(0),
-        };
-        let killer = process.killer();
-        let instance_name = Arc::clone(&self.instance_name);
-        let receiver = std::thread::Builder::new()
-            .name("py-receiver".to_owned())
-            .spawn(move || {
-                // Whatever ends the receiver early, nobody takes what the worker sends any more.
-                let run = catch_unwind(AssertUnwindSafe(|| receiver.run()));
-                let run = run.unwrap_or_else(|_| Err("its receiver panicked".to_owned()));
-                calls.close();
-                if let Err(violation) = run {
-                    log::error!("killing the worker of '{instance_name}': {violation}");
-                    killer.kill();
-                }
-            })?;
-        Ok(Worker {
-            process,
-            connection,
-            receiver,
-            metrics,
-            started_ns: monotonic_ns(),
-        })
     }
 
     /// Sleeps until the worker is dead or the instance is to stop; answers the worker meanwhile.
@@ -460,19 +346,5 @@ impl Supervisor {
             log::error!("the receiver of '{}' panicked", self.instance_name);
         }
         connection.close();
-    }
-}
-
-fn life(worker: &Worker) -> Duration {
-    Duration::from_nanos(monotonic_ns().saturating_sub(worker.started_ns))
-}
-
-/// Returns what a worker is told first.
-pub(crate) fn start_order(source: ModelSource, limits: WorkerLimits) -> StartOrder {
-    StartOrder {
-        protocol_version: PROTOCOL_VERSION,
-        source,
-        log_level: log::max_level() as usize,
-        limits,
     }
 }

@@ -5,39 +5,31 @@
 //! Whoever waits for a response reads the ring for all that wait, so that a call which is alone
 //! takes one wake-up. A thread reads it for calls that nobody waits for, while there are any.
 
-use std::any::Any;
 use std::collections::HashMap;
 use std::fmt;
 use std::io;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use rustix::process::Signal;
-use tritongw_engine::ResponseFlags;
-use tritongw_types::{Error, ErrorCode, Parameter, ParameterValue, Result, byte_size};
+use tritongw_types::{Error, ErrorCode, Parameter, ParameterValue, Result};
 
+use super::call_handle::{WorkerCall, tell};
 use super::outbox::Outbox;
+use super::reply_reader::ReplyReader;
 use crate::host::call_limiter::CallLimiter;
-use crate::host::{
-    CallHandle, CallReceiver, CallResponse, HostCall, HostTensor, ModelCalls, ModelControl,
-    TensorMemory,
-};
+use crate::host::{CallHandle, CallReceiver, CallResponse, HostCall, ModelCalls, ModelControl};
 use crate::shared::channel::ReplyChannel;
 use crate::shared::descriptor::{Descriptor, FrameKind};
 use crate::shared::memory::SharedMemory;
-use crate::shared::message::{TensorPlace, read_response, read_tensor};
 use crate::shared::ring::Consumer;
 use crate::shared::wake::{Sleeper, Wakeup};
-use crate::shared::wire::Reader;
-
-/// Responses to a call that are read before the server is told.
-const TOLD_AFTER: u32 = 64;
 
 /// Calls of the worker's model.
 pub(super) struct WorkerCalls {
     outbox: Arc<Outbox>,
-    input_slab: Arc<SharedMemory>,
+    reader: ReplyReader,
     limiter: Arc<CallLimiter>,
     inbox: Mutex<Inbox>,
     sleeper: Sleeper,
@@ -82,8 +74,8 @@ impl WorkerCalls {
             payload: Vec::new(),
         };
         Arc::new(Self {
+            reader: ReplyReader::new(Arc::clone(&outbox), input_slab),
             outbox,
-            input_slab,
             limiter: Arc::new(CallLimiter::new(limit)),
             inbox: Mutex::new(inbox),
             sleeper,
@@ -172,113 +164,14 @@ impl WorkerCalls {
             .map_err(io::Error::other)?
         {
             has_read = true;
-            let response = self.read(&descriptor, &inbox.payload);
+            let response = self.reader.read(&descriptor, &inbox.payload);
             let response = response.ok_or_else(|| io::Error::other("a response is malformed"))?;
             self.deliver(descriptor.batch, response);
         }
         if inbox.channel.is_held_up() {
-            self.tell(Descriptor::new(FrameKind::CallRoom, 0));
+            tell(&self.outbox, Descriptor::new(FrameKind::CallRoom, 0));
         }
         Ok(has_read)
-    }
-
-    fn read(&self, descriptor: &Descriptor, payload: &[u8]) -> Option<CallResponse> {
-        let is_final = ResponseFlags(u32::from(descriptor.flags)).is_final();
-        let body;
-        let payload = if descriptor.body_size > 0 {
-            let byte_size = usize::try_from(descriptor.body_size).ok()?;
-            if byte_size > self.input_slab.byte_size() {
-                return None;
-            }
-            let mut read = vec![0; byte_size];
-            let offset = usize::try_from(descriptor.body_offset).ok()?;
-            if !self.input_slab.read(offset, &mut read) {
-                return None;
-            }
-            body = read;
-            &body
-        } else {
-            payload
-        };
-        let mut lease = None;
-        if descriptor.body_size > 0 {
-            self.lease(descriptor, &mut lease);
-        }
-        if payload.is_empty() {
-            return Some(CallResponse {
-                is_final,
-                ..CallResponse::default()
-            });
-        }
-        let mut reader = Reader::new(payload);
-        let head = read_response(&mut reader)?;
-        let inline = TensorMemory::copy_of(if head.output_count > 0 { payload } else { &[] });
-        let mut outputs = Vec::with_capacity(head.output_count);
-        for _ in 0..head.output_count {
-            outputs.push(self.read_output(&mut reader, descriptor, &inline, &mut lease)?);
-        }
-        Some(CallResponse {
-            outputs,
-            error: head.error,
-            parameters: head.parameters,
-            is_final,
-        })
-    }
-
-    fn read_output(
-        &self,
-        reader: &mut Reader<'_>,
-        descriptor: &Descriptor,
-        inline: &TensorMemory,
-        lease: &mut Option<Arc<ResponseLease>>,
-    ) -> Option<HostTensor> {
-        let tensor = read_tensor(reader)?;
-        let memory = match tensor.place {
-            TensorPlace::Inline { offset, byte_size } => inline.slice(offset, byte_size)?,
-            TensorPlace::Passed(_) => return None,
-            TensorPlace::Slab(range) => {
-                let owner: Arc<dyn Any + Send + Sync> = self.lease(descriptor, lease);
-                let offset = usize::try_from(range.offset).ok()?;
-                let byte_size = usize::try_from(range.byte_size).ok()?;
-                TensorMemory::shared(&self.input_slab, offset, byte_size, owner)?
-            }
-        };
-        let expected = byte_size(tensor.data_type, &tensor.shape).ok()?;
-        if expected.is_some_and(|expected| expected != memory.byte_size()) {
-            return None;
-        }
-        let alignment = tensor.data_type.element_size().unwrap_or(1);
-        let memory = if memory.is_aligned(alignment) {
-            memory
-        } else {
-            TensorMemory::copy_of(memory.as_slice())
-        };
-        Some(HostTensor {
-            name: tensor.name.to_owned(),
-            data_type: tensor.data_type,
-            shape: tensor.shape,
-            memory,
-        })
-    }
-
-    fn lease(
-        &self,
-        descriptor: &Descriptor,
-        lease: &mut Option<Arc<ResponseLease>>,
-    ) -> Arc<ResponseLease> {
-        let lease = lease.get_or_insert_with(|| {
-            Arc::new(ResponseLease {
-                outbox: Arc::clone(&self.outbox),
-                _memory: Arc::clone(&self.input_slab),
-                call: descriptor.batch,
-                index: descriptor.index,
-            })
-        });
-        Arc::clone(lease)
-    }
-
-    fn tell(&self, descriptor: Descriptor) {
-        tell(&self.outbox, descriptor);
     }
 
     /// Starts the thread that reads for calls which nobody waits for.
@@ -341,11 +234,7 @@ impl ModelCalls for Arc<WorkerCalls> {
             }
         });
         self.limiter.begin(call.batch, start);
-        Box::new(WorkerCall {
-            outbox: Arc::clone(&self.outbox),
-            id,
-            unread: AtomicU32::new(0),
-        })
+        Box::new(WorkerCall::new(Arc::clone(&self.outbox), id))
     }
 
     fn wait_until(&self, is_over: &mut dyn FnMut() -> bool) {
@@ -407,64 +296,6 @@ impl CallReceiver for CountedReceiver {
         if is_final {
             self.limiter.end(self.batch);
         }
-    }
-}
-
-/// [`CallHandle::ignore`] as a number of responses.
-const IGNORED: u32 = u32::MAX;
-
-struct WorkerCall {
-    outbox: Arc<Outbox>,
-    id: u64,
-    unread: AtomicU32,
-}
-
-impl WorkerCall {
-    fn tell_read(&self, count: u32) {
-        let mut descriptor = Descriptor::new(FrameKind::CallRead, self.id);
-        descriptor.count = count;
-        tell(&self.outbox, descriptor);
-    }
-}
-
-impl CallHandle for WorkerCall {
-    fn cancel(&self) {
-        tell(
-            &self.outbox,
-            Descriptor::new(FrameKind::CallCancel, self.id),
-        );
-    }
-
-    fn note_read(&self) {
-        if self.unread.fetch_add(1, Ordering::Relaxed) + 1 >= TOLD_AFTER {
-            self.tell_read(self.unread.swap(0, Ordering::Relaxed));
-        }
-    }
-
-    fn ignore(&self) {
-        self.tell_read(IGNORED);
-    }
-}
-
-/// Held by everything that points into the server's slab for one response.
-struct ResponseLease {
-    outbox: Arc<Outbox>,
-    _memory: Arc<SharedMemory>,
-    call: u64,
-    index: u32,
-}
-
-impl Drop for ResponseLease {
-    fn drop(&mut self) {
-        let mut descriptor = Descriptor::new(FrameKind::CallReleased, self.call);
-        descriptor.index = self.index;
-        tell(&self.outbox, descriptor);
-    }
-}
-
-fn tell(outbox: &Outbox, descriptor: Descriptor) {
-    if let Err(error) = outbox.send(descriptor, &[]) {
-        log::error!("failed to tell the server of a call: {}", error.message());
     }
 }
 
