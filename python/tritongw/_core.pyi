@@ -165,6 +165,7 @@ class InferenceRequest:
         preferred_memory: PreferredMemory | None = None,
         trace: InferenceTrace | None = None,
         parameters: dict[str, bool | int | float | str] | None = None,
+        priority: int = 0,
     ) -> InferenceRequest: ...
     def inputs(self) -> list[Tensor]:
         """Return the inputs."""
@@ -183,6 +184,9 @@ class InferenceRequest:
 
     def timeout(self) -> int:
         """Return the timeout in microseconds, 0 for none."""
+
+    def priority(self) -> int:
+        """Return the priority level, 0 for the model's default; not in Triton."""
 
     def parameters(self) -> str:
         """Return the parameters as a JSON object."""

@@ -37,7 +37,13 @@ def test_request_tells_what_the_client_sent(server: Server, host: str) -> None:
         f"commands_{host}",
         "request",
         id="seven",
-        parameters={"sequence_id": 5, "sequence_start": True, "timeout": 9000000, "own": 1.5},
+        parameters={
+            "sequence_id": 5,
+            "sequence_start": True,
+            "timeout": 9000000,
+            "priority": 2,
+            "own": 1.5,
+        },
         outputs=[{"name": "OUTPUT"}],
     )
     assert json.loads(answer.data()[0]) == {
@@ -45,6 +51,7 @@ def test_request_tells_what_the_client_sent(server: Server, host: str) -> None:
         "correlation_id": 5,
         "flags": 1,
         "timeout": 9000000,
+        "priority": 2,
         "parameters": '{"own":1.5}',
         "outputs": ["OUTPUT"],
         "inputs": ["INPUT"],

@@ -50,6 +50,7 @@ class Commands:
                 request.correlation_id(),
                 request.flags(),
                 request.timeout(),
+                request.priority(),
                 json.loads(request.parameters()),
                 sorted(request.requested_output_names()),
             )
@@ -97,10 +98,11 @@ def test_requests_and_responses_have_all_their_fields() -> None:
             correlation_id=7,
             flags=pb_utils.TRITONSERVER_REQUEST_FLAG_SEQUENCE_START,
             timeout=5,
+            priority=2,
             parameters={"a": 1, "b": "x", "c": True},
             requested_outputs=["ANSWER"],
         )
-        expected = ["id", "7", "1", "5", "{'a': 1, 'b': 'x', 'c': True}", "['ANSWER']"]
+        expected = ["id", "7", "1", "5", "2", "{'a': 1, 'b': 'x', 'c': True}", "['ANSWER']"]
         assert [value.decode() for value in response["ANSWER"]] == expected
         # What nobody asked for is dropped, as a server does.
         assert list(response.outputs) == ["ANSWER"]

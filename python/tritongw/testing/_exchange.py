@@ -62,6 +62,8 @@ class Request:
         Outputs that are asked for; none for all.
     is_cancelled : bool, default=False
         Whether the client has given the request up.
+    priority : int, default=0
+        Priority level, 0 for the model's default.
     """
 
     inputs: Mapping[str, ArrayLike | Tensor]
@@ -72,6 +74,7 @@ class Request:
     parameters: Mapping[str, ParameterValue] = dataclasses.field(default_factory=dict)
     requested_outputs: Sequence[str] = ()
     is_cancelled: bool = False
+    priority: int = 0
 
     @classmethod
     def of(cls, request: pb_utils.InferenceRequest) -> Request:
@@ -84,6 +87,7 @@ class Request:
             request.timeout(),
             json.loads(request.parameters()),
             request.requested_output_names(),
+            priority=request.priority(),
         )
 
 
@@ -139,6 +143,7 @@ class ModelRequest:
     requested_outputs: list[str]
     tensors: list[Tensor]
     is_cancelled: bool
+    priority: int
 
 
 def model_request(request: Request, config: Mapping[str, Any]) -> ModelRequest:
@@ -152,6 +157,7 @@ def model_request(request: Request, config: Mapping[str, Any]) -> ModelRequest:
         list(request.requested_outputs),
         [tensor_of(name, value, config) for name, value in request.inputs.items()],
         request.is_cancelled,
+        request.priority,
     )
 
 

@@ -55,6 +55,7 @@ fn request<'py>(py: Python<'py>, call: &HostCall<'_>) -> PyResult<Bound<'py, PyA
     fields.set_item("model_version", call.model_version)?;
     fields.set_item("flags", call.flags)?;
     fields.set_item("timeout", call.timeout_us)?;
+    fields.set_item("priority", call.priority)?;
     fields.set_item("parameters", parameters::to_dict(py, call.parameters)?)?;
     py.get_type::<InferenceRequest>().call((), Some(&fields))
 }

@@ -72,6 +72,7 @@ pub(crate) struct InferenceRequest {
     correlation_id: CorrelationId,
     flags: AtomicU32,
     timeout: u64,
+    priority: u64,
     parameters: String,
     trace: InferenceTrace,
     inputs: Vec<Py<Tensor>>,
@@ -105,6 +106,7 @@ impl InferenceRequest {
             correlation_id: request.correlation_id,
             flags: AtomicU32::new(request.flags),
             timeout: request.timeout_us,
+            priority: request.priority,
             parameters: request.parameters,
             trace: InferenceTrace {
                 context: request.trace_context,
@@ -134,9 +136,12 @@ impl InferenceRequest {
     #[pyo3(signature = (
         request_id = String::new(), correlation_id = None, inputs = None,
         requested_output_names = None, model_name = None, model_version = -1, flags = 0,
-        timeout = 0, preferred_memory = None, trace = None, parameters = None
+        timeout = 0, preferred_memory = None, trace = None, parameters = None, priority = 0
     ))]
-    #[expect(clippy::too_many_arguments, reason = "Triton's signature")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "Triton's signature, and the priority"
+    )]
     fn new(
         request_id: String,
         correlation_id: Option<&Bound<'_, PyAny>>,
@@ -149,6 +154,7 @@ impl InferenceRequest {
         preferred_memory: Option<Py<PreferredMemory>>,
         trace: Option<Py<InferenceTrace>>,
         parameters: Option<&Bound<'_, PyDict>>,
+        priority: u64,
     ) -> PyResult<Self> {
         // All memory is the host's: there is nothing to prefer (Y066).
         drop(preferred_memory);
@@ -185,6 +191,7 @@ impl InferenceRequest {
             correlation_id: correlation_id_of(correlation_id)?,
             flags: AtomicU32::new(flags),
             timeout,
+            priority,
             parameters: parameters::to_json(parameters)?,
             trace: trace.map(|trace| trace.get().clone()).unwrap_or_default(),
             inputs,
@@ -228,6 +235,11 @@ impl InferenceRequest {
     /// Return the timeout in microseconds, 0 for none.
     fn timeout(&self) -> u64 {
         self.timeout
+    }
+
+    /// Return the priority level, 0 for the model's default.
+    fn priority(&self) -> u64 {
+        self.priority
     }
 
     /// Return the parameters as a JSON object.
@@ -336,6 +348,7 @@ impl InferenceRequest {
             correlation_id: &self.correlation_id,
             flags: self.flags.load(Ordering::Relaxed),
             timeout_us: self.timeout,
+            priority: self.priority,
             parameters: &target.parameters,
             requested_outputs: &self.requested_output_names,
             inputs: inputs.collect(),

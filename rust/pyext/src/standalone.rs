@@ -42,6 +42,7 @@ struct RequestFields {
     requested_outputs: Vec<String>,
     tensors: Vec<Py<Tensor>>,
     is_cancelled: bool,
+    priority: u64,
 }
 
 #[derive(FromPyObject)]
@@ -120,6 +121,7 @@ impl StandaloneModel {
             },
             flags: request.flags,
             timeout_us: request.timeout,
+            priority: request.priority,
             parameters: request.parameters,
             trace_context: None,
             requested_outputs: match request.requested_outputs {

@@ -41,6 +41,7 @@ class TritonPythonModel:
             "correlation_id": request.correlation_id(),
             "flags": request.flags(),
             "timeout": request.timeout(),
+            "priority": request.priority(),
             "parameters": request.parameters(),
             "outputs": request.requested_output_names(),
             "inputs": [tensor.name() for tensor in request.inputs()],

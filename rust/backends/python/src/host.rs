@@ -92,6 +92,8 @@ pub struct HostRequest {
     pub flags: u32,
     /// Timeout in microseconds, 0 for none.
     pub timeout_us: u64,
+    /// Priority level, 0 for the model's default.
+    pub priority: u64,
     /// Parameters as a JSON object.
     pub parameters: String,
     /// Context of the trace as JSON, if the request has one (Y037).

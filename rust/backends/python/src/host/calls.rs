@@ -23,6 +23,8 @@ pub struct HostCall<'a> {
     pub flags: u32,
     /// Timeout in microseconds, 0 for none.
     pub timeout_us: u64,
+    /// Priority level, 0 for the model's default.
+    pub priority: u64,
     /// Parameters.
     pub parameters: &'a [Parameter],
     /// Outputs to be answered with, none for all.

@@ -21,6 +21,7 @@ pub(crate) struct CallSpec<'a> {
     pub(crate) correlation_id: CorrelationId,
     pub(crate) flags: u32,
     pub(crate) timeout_us: u64,
+    pub(crate) priority: u64,
     pub(crate) parameters: Vec<Parameter>,
     pub(crate) requested_outputs: Vec<&'a str>,
     pub(crate) trace: Option<Arc<InferenceTrace>>,
@@ -41,6 +42,7 @@ pub(crate) fn make_request(
     request.set_correlation_id(spec.correlation_id);
     request.set_flags(SequenceFlags(spec.flags));
     request.set_timeout_us(spec.timeout_us);
+    request.set_priority(spec.priority);
     for parameter in spec.parameters {
         request.add_parameter(&parameter.name, parameter.value);
     }

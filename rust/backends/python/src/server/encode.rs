@@ -38,6 +38,7 @@ pub(crate) fn write_batch(
             correlation_id: request.correlation_id(),
             flags: request.flags().0,
             timeout_us: request.timeout_us(),
+            priority: request.priority(),
             parameters: &parameters,
             trace_context: &trace_context,
         };
@@ -122,6 +123,7 @@ pub(crate) fn host_request(
         correlation_id: request.correlation_id().clone(),
         flags: request.flags().0,
         timeout_us: request.timeout_us(),
+        priority: request.priority(),
         parameters: parameters_json(request.parameters()),
         trace_context: trace_context(request),
         requested_outputs,

@@ -104,6 +104,7 @@ impl InProcessCalls {
             correlation_id: call.correlation_id.clone(),
             flags: call.flags,
             timeout_us: call.timeout_us,
+            priority: call.priority,
             parameters: call.parameters.to_vec(),
             requested_outputs: call.requested_outputs.iter().map(String::as_str).collect(),
             trace: call.trace.and_then(|parent| self.batches.trace(parent)),

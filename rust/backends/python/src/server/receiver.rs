@@ -194,6 +194,7 @@ impl Receiver {
             correlation_id: head.correlation_id,
             flags: head.flags,
             timeout_us: head.timeout_us,
+            priority: head.priority,
             parameters: head.parameters,
             requested_outputs: head.requested_outputs,
             trace,

@@ -19,6 +19,7 @@ pub(crate) struct CallHead<'a> {
     pub(crate) correlation_id: CorrelationId,
     pub(crate) flags: u32,
     pub(crate) timeout_us: u64,
+    pub(crate) priority: u64,
     pub(crate) parameters: Vec<Parameter>,
     pub(crate) requested_outputs: Vec<&'a str>,
     pub(crate) input_count: usize,
@@ -43,6 +44,7 @@ pub(crate) fn write_call(writer: &mut Writer<'_>, call: &HostCall<'_>) {
     writer.correlation_id(call.correlation_id);
     writer.u32(call.flags);
     writer.u64(call.timeout_us);
+    writer.u64(call.priority);
     writer.count(call.parameters.len());
     for parameter in call.parameters {
         writer.parameter(parameter);
@@ -70,7 +72,7 @@ pub(crate) fn read_call<'a>(reader: &mut Reader<'a>) -> Option<CallHead<'a>> {
     };
     let id = reader.text()?;
     let correlation_id = reader.correlation_id()?;
-    let (flags, timeout_us) = (reader.u32()?, reader.u64()?);
+    let (flags, timeout_us, priority) = (reader.u32()?, reader.u64()?, reader.u64()?);
     let parameter_count = reader.count()?;
     let parameters = (0..parameter_count)
         .map(|_| reader.parameter())
@@ -90,6 +92,7 @@ pub(crate) fn read_call<'a>(reader: &mut Reader<'a>) -> Option<CallHead<'a>> {
         correlation_id,
         flags,
         timeout_us,
+        priority,
         parameters,
         requested_outputs,
         input_count: reader.count()?,
@@ -191,6 +194,7 @@ mod tests {
             correlation_id: &CorrelationId::UInt(5),
             flags: 3,
             timeout_us: 9,
+            priority: 2,
             parameters: &parameters,
             requested_outputs: &["O".to_owned()],
             inputs: SmallVec::new(),
@@ -207,6 +211,7 @@ mod tests {
             ("m", -1, "7")
         );
         assert_eq!((head.flags, head.timeout_us, head.batch), (3, 9, 4));
+        assert_eq!(head.priority, 2);
         assert_eq!(head.trace, call.trace);
         assert_eq!(head.parameters, parameters);
         assert_eq!((head.requested_outputs, head.input_count), (vec!["O"], 0));

@@ -21,7 +21,7 @@ use super::metric_message::{MetricAnswer, MetricRequest};
 use crate::host::{ModelSource, ModelTraits};
 
 /// Changes with every change of frames or messages: a worker may come from another installation.
-pub(crate) const PROTOCOL_VERSION: u32 = 9;
+pub(crate) const PROTOCOL_VERSION: u32 = 10;
 
 /// Longest message that travels in the packet itself; the kernel takes some 200 KiB.
 const PACKET_LIMIT: usize = 64 * 1024;

@@ -134,6 +134,7 @@ pub(crate) struct RequestHead<'a> {
     pub(crate) correlation_id: &'a tritongw_types::CorrelationId,
     pub(crate) flags: u32,
     pub(crate) timeout_us: u64,
+    pub(crate) priority: u64,
     pub(crate) parameters: &'a str,
     /// Context of the trace as JSON, empty if there is none.
     pub(crate) trace_context: &'a str,
@@ -150,6 +151,7 @@ pub(crate) fn write_request<'n>(
     writer.correlation_id(head.correlation_id);
     writer.u32(head.flags);
     writer.u64(head.timeout_us);
+    writer.u64(head.priority);
     writer.text(head.parameters);
     writer.text(head.trace_context);
     writer.count(requested_outputs.len());
@@ -165,6 +167,7 @@ pub(crate) fn read_request(reader: &mut Reader<'_>) -> Option<(HostRequest, usiz
     let correlation_id = reader.correlation_id()?;
     let flags = reader.u32()?;
     let timeout_us = reader.u64()?;
+    let priority = reader.u64()?;
     let parameters = reader.text()?.to_owned();
     let trace_context = Some(reader.text()?).filter(|context| !context.is_empty());
     let output_count = reader.count()?;
@@ -178,6 +181,7 @@ pub(crate) fn read_request(reader: &mut Reader<'_>) -> Option<(HostRequest, usiz
         correlation_id,
         flags,
         timeout_us,
+        priority,
         parameters,
         trace_context: trace_context.map(str::to_owned),
         requested_outputs,
@@ -247,6 +251,7 @@ mod tests {
             correlation_id: &correlation_id,
             flags: 3,
             timeout_us: 9,
+            priority: 2,
             parameters: "{}",
             trace_context: "[]",
         };
