@@ -24,7 +24,7 @@ def main() -> None:
     if kind == "instead_of_start":
         control.send(b"\xff\xfe nonsense")
         signal.pause()
-    control.send(b'{"Started":{"traits":{"is_concurrent":false}}}')
+    control.send(b'{"Started":{"traits":{"is_concurrent":false,"has_is_ready":false}}}')
     {
         "control": speak_nonsense,
         "attached": promise_too_much,
@@ -49,7 +49,7 @@ def promise_too_much(control: socket.socket, fds: list[int]) -> None:
 
 def speak_out_of_turn(control: socket.socket, fds: list[int]) -> None:
     for token in range(1000):
-        control.send(b'{"Started":{"traits":{"is_concurrent":false}}}')
+        control.send(b'{"Started":{"traits":{"is_concurrent":false,"has_is_ready":false}}}')
         control.send(json.dumps({"IsCancelled": {"token": token, "batch": 9, "index": 9}}).encode())
     write_random_frames(control, fds)
 
