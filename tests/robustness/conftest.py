@@ -76,6 +76,13 @@ def process(repository: Path, tmp_path: Path) -> Iterator[ServerProcess]:
 
 
 @pytest.fixture
+def other_process(repository: Path, tmp_path: Path) -> Iterator[ServerProcess]:
+    """A second server beside the test's own."""
+    with TritongwServer(repository, tmp_path / "other.log") as server:
+        yield server
+
+
+@pytest.fixture
 def tls_process(repository: Path, identity: Identity, tmp_path: Path) -> Iterator[ServerProcess]:
     """A server of the test's own, whose gRPC port speaks TLS."""
     options = [
@@ -98,3 +105,9 @@ def tls_target(tls_process: ServerProcess, identity: Identity) -> Target:
 def target(process: ServerProcess) -> Target:
     """What burdens are put on."""
     return Target(process.endpoints.http, process.endpoints.grpc)
+
+
+@pytest.fixture
+def other_target(other_process: ServerProcess) -> Target:
+    """Where burdens are put instead."""
+    return Target(other_process.endpoints.http, other_process.endpoints.grpc)

@@ -62,7 +62,7 @@ impl ModelLine<'_> {
                 .target(target)
                 .file(Some(self.file))
                 .line(Some(self.line))
-                .key_values(&members)
+                .key_values(&members.as_slice())
                 .args(format_args!("{}", self.message))
                 .build(),
         );
@@ -110,7 +110,7 @@ mod tests {
             &Record::builder()
                 .level(Level::Info)
                 .target(target)
-                .key_values(&members)
+                .key_values(&members.as_slice())
                 .build(),
         )
     }

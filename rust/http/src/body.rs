@@ -15,6 +15,11 @@ use crate::activity::Activity;
 use crate::coding::{ContentCoding, Unpacker};
 use crate::task;
 
+/// Bytes received before other connections have their turn: a client that sends without rest would
+/// keep them waiting.
+const MAX_TURN_SIZE: usize = 64 << 10;
+/// Memory that a body of unknown length is received into at a time.
+const SEGMENT_SIZE: usize = 1 << 20;
 /// Pieces of a body of unknown length that are not empty (P058).
 const MAX_CHUNKS: usize = 65536;
 /// How long the body of a refused request is read on, so that its client comes to read the answer.
@@ -28,6 +33,8 @@ pub(crate) struct RequestBody<'a> {
     incoming: &'a mut Incoming,
     coding: Option<ContentCoding>,
     activity: &'a Activity,
+    /// Bytes received since other connections had their turn.
+    turn_size: usize,
 }
 
 impl<'a> RequestBody<'a> {
@@ -36,6 +43,7 @@ impl<'a> RequestBody<'a> {
             incoming,
             coding: None,
             activity,
+            turn_size: 0,
         }
     }
 
@@ -113,19 +121,16 @@ impl<'a> RequestBody<'a> {
     }
 
     async fn receive_chunks(&mut self, limit: usize) -> Result<Bytes> {
-        let mut whole = Vec::new();
+        let mut segments = Segments::default();
         let mut chunks = ChunkCount::default();
         while let Some(piece) = self.next_piece().await? {
             chunks.add(&piece)?;
-            if piece.len() > limit - whole.len() {
+            if piece.len() > limit - segments.byte_size {
                 return Err(too_large("", limit));
             }
-            whole
-                .try_reserve(piece.len())
-                .map_err(|source| out_of_memory(whole.len() + piece.len(), source))?;
-            whole.extend_from_slice(&piece);
+            segments.push(&piece)?;
         }
-        Ok(whole.into())
+        segments.join().await
     }
 
     async fn receive_compressed(&mut self, coding: ContentCoding, limit: usize) -> Result<Bytes> {
@@ -141,6 +146,13 @@ impl<'a> RequestBody<'a> {
     async fn next_piece(&mut self) -> Result<Option<Bytes>> {
         let piece = next_piece(self.incoming).await;
         self.activity.step();
+        if let Ok(Some(piece)) = &piece {
+            self.turn_size += piece.len();
+            if self.turn_size >= MAX_TURN_SIZE {
+                self.turn_size = 0;
+                tokio::task::yield_now().await;
+            }
+        }
         piece
     }
 }
@@ -156,6 +168,49 @@ pub(crate) struct ModelMemory<'a> {
 impl ModelMemory<'_> {
     fn allocate(self, length: usize) -> Option<Box<dyn RequestBuffer>> {
         self.memory.allocate(length, self.head_length)
+    }
+}
+
+/// A body of unknown length, in pieces that never move: to double one memory again and again would
+/// copy megabytes while other connections wait.
+#[derive(Default)]
+struct Segments {
+    full: Vec<Vec<u8>>,
+    last: Vec<u8>,
+    byte_size: usize,
+}
+
+impl Segments {
+    fn push(&mut self, piece: &[u8]) -> Result<()> {
+        if self.last.len() + piece.len() > SEGMENT_SIZE && !self.last.is_empty() {
+            let mut next = Vec::new();
+            next.try_reserve_exact(SEGMENT_SIZE.max(piece.len()))
+                .map_err(|source| out_of_memory(SEGMENT_SIZE, source))?;
+            self.full.push(std::mem::replace(&mut self.last, next));
+        }
+        self.last
+            .try_reserve(piece.len())
+            .map_err(|source| out_of_memory(piece.len(), source))?;
+        self.last.extend_from_slice(piece);
+        self.byte_size += piece.len();
+        Ok(())
+    }
+
+    /// Returns all of it in one piece; others have their turn while it is put together.
+    async fn join(self) -> Result<Bytes> {
+        if self.full.is_empty() {
+            return Ok(self.last.into());
+        }
+        let mut whole = Vec::new();
+        whole
+            .try_reserve_exact(self.byte_size)
+            .map_err(|source| out_of_memory(self.byte_size, source))?;
+        for segment in self.full.into_iter().chain([self.last]) {
+            whole.extend_from_slice(&segment);
+            drop(segment);
+            tokio::task::yield_now().await;
+        }
+        Ok(whole.into())
     }
 }
 

@@ -27,8 +27,8 @@ use crate::task;
 
 /// Connections the kernel holds before they are accepted.
 const BACKLOG: i32 = 1024;
-/// Bytes read at once at most, and the longest head.
-const MAX_READ: usize = 1 << 20;
+/// Bytes read at once at most, and the longest head: hyper parses it anew when more of it comes.
+const MAX_READ: usize = 32 << 10;
 /// How long to wait before accepting again when there are no more file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -169,6 +169,8 @@ fn start_thread<S: Service>(
 ) -> std::io::Result<JoinHandle<()>> {
     // Built here, so that a failure is the caller's.
     let runtime = Builder::new_current_thread()
+        // A connection that always has more to read keeps the sockets of others waiting no longer.
+        .event_interval(16)
         .enable_io()
         .enable_time()
         .on_thread_park(tritongw_engine::dispatch_deferred)

@@ -169,6 +169,13 @@ fn chunks_make_a_body_unless_there_are_too_many() {
     };
     let response = chunked(&mut BODY.chars().map(String::from));
     assert_eq!(response.json()["outputs"][0]["data"][0], 7);
+    // Longer than the memory that is taken at a time, and cut off in the middle of the data.
+    let (front, back) = BODY.split_at(BODY.len() / 2);
+    let long = [format!("{}{front}", " ".repeat(5 << 19)), back.to_owned()];
+    assert_eq!(
+        chunked(&mut long.into_iter()).json()["outputs"][0]["data"][0],
+        7
+    );
     let blanks = |count: usize| std::iter::repeat_n(" ".to_owned(), count);
     let many = chunked(&mut blanks(65535).chain([BODY.to_owned()]));
     assert_eq!(many.status, 200);
