@@ -110,7 +110,7 @@ mod tests {
             &Record::builder()
                 .level(Level::Info)
                 .target(target)
-                .key_values(&members.as_slice())
+                .key_values(&members)
                 .build(),
         )
     }
