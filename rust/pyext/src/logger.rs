@@ -8,7 +8,7 @@ use tritongw_engine::model_log::ModelLine;
 
 use crate::call_scope;
 use crate::error::model_exception;
-use crate::log_place::{self, LogPlace};
+use crate::log_place;
 
 /// Whether a server's log takes the lines of this process: it is a server, or a worker of one.
 static IS_SERVED: AtomicBool = AtomicBool::new(false);
@@ -91,25 +91,28 @@ fn write(py: Python<'_>, message: &str, level: log::Level) -> PyResult<()> {
     let file: String = frame.getattr("f_code")?.getattr("co_filename")?.extract()?;
     let line: u32 = frame.getattr("f_lineno")?.extract()?;
     let file = file.rsplit('/').next().unwrap_or_default();
-    let place = call_scope::place(py);
-    let request_id = place
-        .as_ref()
-        .map_or_else(String::new, |place| place.ids.joined());
     let line = ModelLine {
         level,
         file,
         line,
-        request_id: &request_id,
+        request_id: "",
         is_traceback: false,
         message,
     };
-    write_line(py, place.as_ref(), &line);
+    write_line(py, line);
     Ok(())
 }
 
-fn write_line(py: Python<'_>, place: Option<&LogPlace>, line: &ModelLine<'_>) {
+/// Writes a line of the model that runs here, about the requests that it has.
+fn write_line(py: Python<'_>, line: ModelLine<'_>) {
+    let place = call_scope::place(py);
+    let ids = place.as_ref().map(|place| place.ids.joined());
+    let line = ModelLine {
+        request_id: ids.as_deref().unwrap_or_default(),
+        ..line
+    };
     // In a worker this writes to a socket, which may block.
-    py.detach(|| line.write(place.map(|place| &*place.owner)));
+    py.detach(|| line.write(place.as_ref().map(|place| &*place.owner)));
 }
 
 /// Write a record of Python's ``logging`` to the server's log; nothing outside of a server.
@@ -131,19 +134,15 @@ pub(crate) fn log_line(
     if !is_served() || level > log::max_level() {
         return;
     }
-    let place = call_scope::place(py);
-    let request_id = place
-        .as_ref()
-        .map_or_else(String::new, |place| place.ids.joined());
     let line = ModelLine {
         level,
         file,
         line,
-        request_id: &request_id,
+        request_id: "",
         is_traceback: has_traceback,
         message,
     };
-    write_line(py, place.as_ref(), &line);
+    write_line(py, line);
 }
 
 /// Write what failed and the traceback of an exception to the server's log; nothing outside of a
